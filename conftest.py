@@ -1,0 +1,71 @@
+"""What every test and every documented example shares: servers, and a clean environment."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from sybil import Sybil
+from sybil.document import PythonDocStringDocument
+from sybil.parsers import markdown, rest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest_plugins = ["tests.fleet.fixtures"]
+
+# What the machine of a test run may have set, and what would change how we behave.
+FOREIGN_PREFIXES = ("AWS_", "VAULT_", "WEBHOOK_STORAGE_")
+FOREIGN_NAMES = {
+    "ALL_PROXY", "CURL_CA_BUNDLE", "FTP_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NETRC", "NO_PROXY",
+    "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",
+}  # fmt: skip
+HOMES = ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+
+
+def _enter_clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for name in list(os.environ):
+        if name.upper() in FOREIGN_NAMES or name.startswith(FOREIGN_PREFIXES):
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    for name in HOMES:
+        monkeypatch.setenv(name, str(home))
+    # An empty directory: no .env is found, and nothing is written into the checkout.
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Run each test without the machine's proxies, credentials, home and directory."""
+    _enter_clean_environment(monkeypatch, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def document_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run the examples of one document in one clean environment, as a reader does."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _enter_clean_environment(monkeypatch, tmp_path_factory)
+        yield
+
+
+documents = Sybil(
+    parsers=[
+        markdown.PythonCodeBlockParser(),
+        markdown.SkipParser(),
+    ],
+    patterns=["*.md"],
+    fixtures=["document_environment"],
+)
+docstrings = Sybil(
+    parsers=[rest.DocTestParser(), rest.SkipParser()],
+    patterns=["*.py"],
+    excludes=["tests/*", "conftest.py"],
+    fixtures=["document_environment"],
+    document_types={".py": PythonDocStringDocument},
+)
+pytest_collect_file = (documents + docstrings).pytest()

@@ -1,0 +1,1 @@
+"""Real servers on loopback for the tests, each started by a context manager and a fixture."""

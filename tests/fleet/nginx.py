@@ -1,0 +1,125 @@
+"""nginx: plain PUT and GET, credentials of several kinds, TLS, and answers nobody wants."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.fleet.process import (
+    MissingServerError,
+    find_program,
+    free_ports,
+    is_root,
+    listens,
+    running,
+    write_conf,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fleet.pki import Pki
+
+DAV_EXT = Path("/usr/lib/nginx/modules/ngx_http_dav_ext_module.so")
+SIGNING_KEY = "topsecret"
+STATUSES = (400, 401, 403, 404, 408, 409, 412, 413, 425, 429, 500, 502, 503, 504)
+REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """A running nginx.
+
+    Attributes:
+        url: Root with basic auth; `url`/open, `url`/bearer and `url`/apikey have their own rules.
+        signed_url: Origin that takes requests signed by `sign` only.
+        tls_url: TLS with a certificate for localhost and 127.0.0.1.
+        wrong_host_url: TLS with a certificate for another host.
+        mtls_url: TLS that wants a client certificate; without one the answer is 400.
+        tls13_url: TLS 1.3 and nothing older.
+        data: The directory served by all of them.
+    """
+
+    url: str
+    signed_url: str
+    tls_url: str
+    wrong_host_url: str
+    mtls_url: str
+    tls13_url: str
+    data: Path
+    pki: Pki
+    user: str = "alice"
+    password: str = "s3cret"
+    token: str = "good-token"
+    key_header: str = "X-Api-Key"
+    key: str = "good-key"
+
+    @property
+    def open_url(self) -> str:
+        """Where nothing is asked."""
+        return f"{self.url}/open"
+
+    def status(self, code: int, retry_after: str = "") -> str:
+        """Where every request is answered with a status."""
+        return f"{self.url}/f/status/{code}?after={retry_after}"
+
+    def redirect(self, code: int, target: str, *, tls: bool = False) -> str:
+        """Where every request is sent elsewhere."""
+        return f"{self.tls_url if tls else self.url}/f/redirect/{code}?to={target}"
+
+    def sign(self, method: str, path: str, expires: int) -> str:
+        """A URL that allows one method on one path until a moment in Unix time."""
+        text = f"{expires}{path}{method} {SIGNING_KEY}".encode()
+        digest = hashlib.md5(text, usedforsecurity=False).digest()
+        signature = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        return f"{self.signed_url}{path}?md5={signature}&expires={expires}"
+
+
+@contextlib.contextmanager
+def serve_nginx(directory: Path, pki: Pki) -> Iterator[Nginx]:
+    """Run nginx in a directory of its own."""
+    program = find_program("nginx", "nginx")
+    if not DAV_EXT.exists():
+        raise MissingServerError("nginx with libnginx-mod-http-dav-ext")
+    data = directory / "data"
+    for needed in (data, data / "open", directory / "tmp"):
+        needed.mkdir(parents=True)
+    (directory / "htpasswd").write_text(f"{Nginx.user}:{{PLAIN}}{Nginx.password}\n")
+    plain, signed, tls, wrong_host, mtls, tls13 = ports = free_ports(6)
+    values = {
+        "dir": directory, "data": data, "dav_ext": DAV_EXT, "signing_key": SIGNING_KEY,
+        "user": "user root;" if is_root() else "",
+        "port": plain, "signed_port": signed, "tls_port": tls,
+        "wrong_host_port": wrong_host, "mtls_port": mtls, "tls13_port": tls13,
+        "ca": pki.ca, "server_cert": pki.server.cert, "server_key": pki.server.key,
+        "wrong_host_cert": pki.wrong_host.cert, "wrong_host_key": pki.wrong_host.key,
+        "statuses": "\n    ".join(map(_status_location, STATUSES)),
+        "redirects": "\n    ".join(map(_redirect_location, REDIRECTS)),
+    }  # fmt: skip
+    conf = write_conf("nginx.conf", directory / "nginx.conf", values)
+    command = (program, "-p", directory, "-e", directory / "error.log", "-c", conf)
+    with running(command, lambda: all(map(listens, ports)), directory / "log"):
+        yield Nginx(
+            url=f"http://127.0.0.1:{plain}",
+            signed_url=f"http://127.0.0.1:{signed}",
+            tls_url=f"https://localhost:{tls}",
+            wrong_host_url=f"https://localhost:{wrong_host}",
+            mtls_url=f"https://localhost:{mtls}",
+            tls13_url=f"https://localhost:{tls13}",
+            data=data,
+            pki=pki,
+        )
+
+
+def _status_location(code: int) -> str:
+    # nginx leaves out a header whose value is empty.
+    rule = f"add_header Retry-After $arg_after always; return {code};"
+    return f"location = /f/status/{code} {{ {rule} }}"
+
+
+def _redirect_location(code: int) -> str:
+    return f"location = /f/redirect/{code} {{ return {code} $arg_to; }}"

@@ -1,0 +1,32 @@
+"""Store and fetch anything on any HTTP file service, with secrets that only the request sees.
+
+Example:
+    >>> import webhook_storage as ws
+    >>> storage = ws.Webhook(
+    ...     {"url": "https://files.example.com/${artifact.key}", "auth": ["me", "${PASSWORD}"]}, "PUT",
+    ...     {"url": "https://files.example.com/${artifact.key}", "auth": ["me", "${PASSWORD}"]}, "GET",
+    ... )
+    >>> ws.Storage.from_json(storage.to_json()) == storage
+    True
+"""
+
+from __future__ import annotations
+
+from webhook_storage.errors import WebhookStorageError
+from webhook_storage.receipt import Receipt, Stat
+from webhook_storage.retry import RetryPolicy
+from webhook_storage.sender import Sender, current_sender
+from webhook_storage.storage import Storage
+from webhook_storage.webhook import LiteralSecretWarning, Webhook
+
+__all__ = [
+    "LiteralSecretWarning",
+    "Receipt",
+    "RetryPolicy",
+    "Sender",
+    "Stat",
+    "Storage",
+    "Webhook",
+    "WebhookStorageError",
+    "current_sender",
+]

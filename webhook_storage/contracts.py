@@ -1,0 +1,390 @@
+"""What the parts of this library, and those that plug into it, promise to one another.
+
+Plug-ins import from here, from `errors`, `secret` and `template`, and from nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NoReturn, Protocol, SupportsIndex, TypeAlias, TypeVar
+
+from webhook_storage.secret import SecretValue
+from webhook_storage.template import Reference
+
+T = TypeVar("T")
+
+
+# --- secrets -------------------------------------------------------------------------------------
+
+
+class Deadline:
+    """A moment by which an answer is wanted.
+
+    Args:
+        seconds: From now on, on the monotonic clock.
+    """
+
+    __slots__ = ("_end",)
+
+    def __init__(self, seconds: float) -> None:
+        """Start the clock."""
+        self._end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Return the seconds that are left, 0 when it has passed."""
+        return max(0.0, self._end - time.monotonic())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The resolver has the secret.
+
+    Attributes:
+        value: The secret.
+        structured: True when the value is a JSON object of fields of which the reference must name
+            one, as in Vault; False when the value itself is the secret.
+        version: The store's version of it, for messages.
+        lifetime: Seconds for which the value may be kept; None means as long as any other. A
+            one-time password has 0.
+    """
+
+    value: SecretValue
+    structured: bool = False
+    version: str | None = None
+    lifetime: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """The resolver was asked and has no such secret. The next one is asked."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """The resolver may not read it. Nobody else is asked.
+
+    Attributes:
+        detail: Why, without anything that the store answered word for word.
+        maybe_missing: True where the store answers so for absent secrets too.
+    """
+
+    detail: str = ""
+    maybe_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The resolver could not be asked. Nobody else is asked.
+
+    Attributes:
+        detail: Why.
+        retry_after: Seconds after which the store wants to be asked again, or None.
+    """
+
+    detail: str = ""
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """The reference makes no sense to this resolver, whoever asks."""
+
+    detail: str = ""
+
+
+Outcome: TypeAlias = Found | NotFound | Forbidden | Unavailable | Invalid
+
+
+class Resolver(ABC):
+    """A place where secrets live.
+
+    An instance is configuration: it can be pickled, holds references to credentials (an environment
+    variable's name, a file's path) and no credential, and makes its client when it is first asked.
+
+    Attributes:
+        scheme: The word before the colon in ``${vault:path#field}``, which selects this resolver.
+        local: True when an answer costs no more than reading a small file. Local answers are not
+            cached and not asked for in another thread.
+    """
+
+    scheme: ClassVar[str]
+    local: ClassVar[bool] = False
+
+    @abstractmethod
+    def resolve(
+        self, references: Sequence[Reference], deadline: Deadline
+    ) -> Mapping[Reference, Outcome]:
+        """Answer each reference; an answer is an outcome, never an exception.
+
+        Args:
+            references: At least one, each without its field, which the caller selects itself.
+                A bare ``${NAME}`` comes with ``scheme`` None.
+            deadline: When the caller stops waiting.
+
+        Returns:
+            An outcome for every reference.
+        """
+
+    async def aresolve(
+        self, references: Sequence[Reference], deadline: Deadline
+    ) -> Mapping[Reference, Outcome]:
+        """Do the same without blocking the event loop; by default in a thread."""
+        return await asyncio.to_thread(self.resolve, references, deadline)
+
+    def health(self) -> str | None:
+        """Return None when the place can be asked, else why not. Reads no secret."""
+        return None
+
+    def close(self) -> None:
+        """Let go of clients. It can be called more than once, and the resolver used again."""
+
+
+# --- requests ------------------------------------------------------------------------------------
+
+
+class Body(Protocol):
+    """Bytes to send, as often as need be.
+
+    Attributes:
+        size: Their number.
+    """
+
+    @property
+    def size(self) -> int:
+        """Return the number of bytes."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield all bytes from the start."""
+
+    def sha256(self) -> str:
+        """Return the digest in lower-case hex."""
+
+
+class Sink(Protocol):
+    """Where the body of an answer goes."""
+
+    def reset(self) -> None:
+        """Forget what was written; an answer starts anew."""
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+
+
+Facts: TypeAlias = Mapping[str, str]
+"""What placeholders with a dot stand for, for example ``{"artifact.key": "a/b"}``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One request as templates: what an exchange yields.
+
+    All texts in `url`, `params`, `headers`, `cookies`, `json`, `data`, `auth`, `proxies`, `cert` and
+    `verify` are templates. Text that came from elsewhere goes through `template.escape` first, or
+    into `facts`.
+
+    Attributes:
+        method: HTTP method in upper case.
+        url: Template of the URL.
+        params: Mapping, or list of pairs, for the query.
+        headers: Names to texts; a mapping or list as value is sent as JSON.
+        cookies: Names to texts.
+        json: Any JSON document to send as the body.
+        data: Text, or a mapping to send as a form.
+        auth: User and password for basic authentication.
+        body: Bytes to send as they are.
+        multipart: Name of the form field and file name when `body` goes as a file in a form.
+        timeout: Seconds to connect and to wait for each piece of the answer.
+        verify: False, or the path of a CA bundle that is trusted as well.
+        cert: Path of a client certificate, or of certificate and key.
+        proxies: Proxy by scheme.
+        follow: Whether redirects are followed at all.
+        redirect_hosts: Patterns of other hosts to which a fetch may be redirected.
+        accept: Statuses that are a success; by default every 2xx.
+        returns: Statuses that are not a success and yet come back to the exchange.
+        idempotent: True when sending twice does the same as once; None decides by the method.
+        sink: Where the answer's body goes; None keeps it, up to 1 MiB, in the response.
+        allow_html: Whether a success may be an HTML page.
+        facts: Values of the dotted placeholders.
+    """
+
+    method: str
+    url: str
+    params: Any = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    data: Any = None
+    auth: Sequence[str] | None = None
+    body: Body | None = None
+    multipart: tuple[str, str] | None = None
+    timeout: tuple[float, float] = (10.0, 60.0)
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    proxies: Mapping[str, str] | None = None
+    follow: bool = True
+    redirect_hosts: Sequence[str] = ()
+    accept: frozenset[int] | None = None
+    returns: frozenset[int] = frozenset()
+    idempotent: bool | None = None
+    sink: Sink | None = None
+    allow_html: bool = False
+    facts: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Response:
+    """One answer: what an exchange is sent.
+
+    Attributes:
+        status: HTTP status code.
+        headers: Names in lower case; of a repeated name the values joined by a comma.
+        body: The answer's body; empty when it went into a sink.
+        size: Number of bytes of the body, wherever it went.
+        sha256: Their digest in lower-case hex.
+        attempts: How often the request was sent.
+        echoes: Tells whether a text holds a secret of the request, in any form.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    size: int = 0
+    sha256: str = ""
+    attempts: int = 1
+    echoes: Any = None
+
+    def __repr__(self) -> str:
+        """Leave out headers and body, a server may echo a secret."""
+        return f"<Response {self.status}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse; a server may echo a secret."""
+        message = "a response is not kept; take from it what you need"
+        raise TypeError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Secrets that an exchange needs for itself, for example to verify a signature.
+
+    Attributes:
+        templates: A template for each name; the exchange is sent a `SecretValue` for each.
+    """
+
+    templates: Mapping[str, str]
+
+
+Exchange: TypeAlias = Generator[Request | Wanted, Any, T]
+"""The requests of one operation, and its result. It does no I/O of its own.
+
+It yields a `Request` and is sent a `Response`, or yields `Wanted` and is sent a dictionary.
+"""
+
+
+# --- transports ----------------------------------------------------------------------------------
+
+
+class WireRequest:
+    """A request with all values in it. It lives in the sender and a transport, and shows nothing.
+
+    Attributes:
+        method: HTTP method.
+        url: Absolute URL, encoded.
+        headers: Pairs, in the order in which they are sent.
+        body: What to send, or None.
+        timeout: Seconds to connect, seconds to wait for each piece.
+        verify: False, True, or the path of a CA bundle that is trusted as well.
+        cert: Path of a client certificate, or of certificate and key.
+        proxies: Proxy by scheme, or None for those of the environment.
+    """
+
+    __slots__ = ("body", "cert", "headers", "method", "proxies", "timeout", "url", "verify")
+
+    def __init__(  # noqa: PLR0913 - the parts of a request
+        self,
+        *,
+        method: str,
+        url: str,
+        headers: list[tuple[str, str]],
+        body: Body | None = None,
+        timeout: tuple[float, float] = (10.0, 60.0),
+        verify: bool | str = True,
+        cert: str | tuple[str, str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep the parts."""
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.timeout = timeout
+        self.verify = verify
+        self.cert = cert
+        self.proxies = proxies
+
+    def __repr__(self) -> str:
+        """Show nothing of the request."""
+        return "<WireRequest>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse; it holds secrets."""
+        message = "a request with its secrets cannot be pickled"
+        raise TypeError(message)
+
+
+class WireResponse(Protocol):
+    """An open answer of a transport."""
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the raw bytes of the body as they come, with no content decoding."""
+
+    def close(self) -> None:
+        """Give the connection back, or end it when the body was not read to its end."""
+
+
+class AsyncWireResponse(Protocol):
+    """An open answer of an asynchronous transport."""
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the raw bytes of the body as they come, with no content decoding."""
+
+    async def aclose(self) -> None:
+        """Give the connection back, or end it when the body was not read to its end."""
+
+
+class Transport(ABC):
+    """Sends one request, once: no retry, no redirect, no cookie jar, no netrc.
+
+    It raises `errors.TransportError` or one of its kinds. What else it raises is replaced by the
+    sender, since the text of a foreign exception may hold a secret.
+
+    An instance is shared by threads, and makes its connections in each process for itself.
+
+    Attributes:
+        schemes: The URL schemes that it can send to.
+    """
+
+    schemes: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def send(self, request: WireRequest) -> WireResponse:
+        """Send the request and return when status and headers are there."""
+
+    @abstractmethod
+    async def asend(self, request: WireRequest) -> AsyncWireResponse:
+        """Do the same without blocking the event loop."""
+
+    def close(self) -> None:
+        """Close idle connections. It can be called more than once."""

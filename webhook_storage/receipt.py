@@ -1,0 +1,48 @@
+"""What a store left behind: enough to find the artifact again and to know it, and no secret."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Receipt(BaseModel):
+    """The proof of one store.
+
+    It is plain data without secrets: keep it, send it, and give it back in place of a key to have
+    the digest compared and ``${receipt...}`` filled.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    key: str = Field("", description="Key under which it was stored; empty when the URL is fixed.")
+    location: str = Field(description="Template of the URL to which it was sent.")
+    sha256: str = Field(description="Digest of the stored bytes, lower-case hex.")
+    size: int = Field(description="Number of stored bytes.")
+    build_time: str = Field(description="Time of storing, as `${build.time}` wrote it, in UTC.")
+    version: str | None = Field(None, description="The service's version of it, for example an ETag.")
+    captures: dict[str, str] = Field(
+        default_factory=dict, description="Values taken from the answer, for `${receipt.NAME}`."
+    )
+
+
+class Stat(BaseModel):
+    """What a service says of an artifact without sending it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    size: int | None = Field(None, description="Number of bytes, when the service says it.")
+    version: str | None = Field(None, description="The service's version of it, for example an ETag.")
+    modified: str | None = Field(None, description="Time of the last change, as the service says it.")
+    content_type: str | None = Field(None, description="Media type, when the service says it.")
+
+
+def build_time() -> str:
+    """Return the time as `${build.time}` writes it: sortable, and safe in every URL and path.
+
+    Example:
+        >>> len(build_time())
+        27
+    """
+    return datetime.now(UTC).strftime("%Y-%m-%dt%H-%M-%S-%fz")

@@ -1,0 +1,408 @@
+"""The choke point: the one place where templates become values and requests go out.
+
+Nothing that is raised inside leaves it. What a caller sees is an error of ours, raised after the
+handling of the original has ended, so that no traceback, cause or context reaches a frame in which a
+value stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
+
+from webhook_storage import registry
+from webhook_storage.answer import Receiver, Reply, check_sent, describe, refusal
+from webhook_storage.contracts import Exchange, Request, Response, Transport, Wanted, WireRequest
+from webhook_storage.errors import (
+    ConnectError,
+    TransportError,
+    UnexpectedError,
+    WebhookStorageError,
+)
+from webhook_storage.redirect import next_hop
+from webhook_storage.preview import Preview, preview
+from webhook_storage.render import render, templates
+from webhook_storage.resolution import Resolution
+from webhook_storage.retry import IDEMPOTENT_METHODS, RETRY_STATUSES, RetryPolicy
+from webhook_storage.secret import SecretValue, redacted_logs
+from webhook_storage.template import parse
+from webhook_storage.values import Values, ask
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from webhook_storage.contracts import Resolver
+
+T = TypeVar("T")
+
+log = logging.getLogger("webhook_storage")
+
+DEFAULT_CHAIN = ("env", "dotenv", "directory")
+"""Who is asked for a bare ``${NAME}``, in this order, unless a sender is told otherwise."""
+
+_MAX_HOPS = 5
+
+
+class Sender:
+    """What a process brings to a storage: its resolvers, its transports, its patience.
+
+    A storage is data and names secrets; a sender resolves them and sends. Every operation uses the
+    current sender: the one whose ``with`` block is entered, else the installed one, else a default.
+
+    Args:
+        secrets: Resolvers, asked in this order; by default the environment, ``.env`` in the current
+            directory and the secrets directory. A `Resolution` is used as it is.
+        transport: Used for the URL schemes that it names; others are found by entry point.
+        retry: When to send again.
+
+    Example:
+        >>> from webhook_storage_resolvers.mapping import MappingResolver
+        >>> with Sender(secrets=[MappingResolver({"TOKEN": "of this test"})]) as sender:
+        ...     current_sender() is sender
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        secrets: Resolution | Sequence[Resolver] | None = None,
+        transport: Transport | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        """Keep the parts; nothing is imported or connected yet."""
+        if secrets is not None and not isinstance(secrets, Resolution):
+            secrets = Resolution(secrets)
+        self._resolution = secrets
+        self._retry = retry or RetryPolicy()
+        self._transports: dict[str, Transport] = {}
+        if transport is not None:
+            self._transports = dict.fromkeys(transport.schemes, transport)
+        self._tokens: list[Token[Sender | None]] = []
+
+    def __enter__(self) -> Self:
+        """Make this the current sender of this thread or task."""
+        self._tokens.append(_current.set(self))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Make the one before current again, and close connections."""
+        _current.reset(self._tokens.pop())
+        self.close()
+
+    def install(self) -> Self:
+        """Make this the sender of the whole process, wherever none is entered."""
+        global _installed  # noqa: PLW0603 - that is what it is for
+        _installed = self
+        return self
+
+    def close(self) -> None:
+        """Close idle connections and the resolvers' clients. It can be used again afterwards."""
+        for transport in set(self._transports.values()):
+            transport.close()
+        if self._resolution is not None:
+            self._resolution.close()
+
+    @property
+    def resolution(self) -> Resolution:
+        """Return what answers for secrets."""
+        if self._resolution is None:
+            names = DEFAULT_CHAIN
+            chain = [registry.load("webhook_storage.resolvers", name) for name in names]
+            self._resolution = Resolution([cast("Callable[[], Resolver]", make)() for make in chain])
+        return self._resolution
+
+    def run(self, exchange: Exchange[T]) -> T:
+        """Carry an operation out and return its result.
+
+        Raises:
+            WebhookStorageError: One of its kinds, with nothing in it that a placeholder stood for.
+        """
+        try:
+            return _perform(self._converse(exchange))
+        except BaseException as error:  # noqa: BLE001 - nothing may leave as it is
+            failure = presentable(error)
+        raise failure
+
+    async def arun(self, exchange: Exchange[T]) -> T:
+        """Do the same without blocking the event loop."""
+        try:
+            return await _aperform(self._converse(exchange))
+        except BaseException as error:  # noqa: BLE001 - nothing may leave as it is
+            failure = presentable(error)
+        raise failure
+
+    def preview(self, exchange: Exchange[Any]) -> Preview:
+        """Return the first request of an operation with its secrets masked. Nothing is sent.
+
+        Raises:
+            SecretError: When a placeholder has no value, or an unsafe one, as when sending.
+        """
+        try:
+            return _perform(self._rehearse(exchange))
+        except BaseException as error:  # noqa: BLE001 - nothing may leave as it is
+            failure = presentable(error)
+        raise failure
+
+    def _converse(self, exchange: Exchange[T]) -> _Steps[T]:
+        """Drive the exchange: what it yields is fulfilled, what fails is told to it."""
+        respond: Callable[[Any], Request | Wanted] = exchange.send
+        answer: Any = None
+        try:
+            while True:
+                wish = respond(answer)
+                respond = exchange.send
+                try:
+                    if isinstance(wish, Wanted):
+                        answer = yield from self._fetch_secrets(wish)
+                    else:
+                        answer = yield from self._deliver(wish)
+                except WebhookStorageError as error:
+                    respond, answer = exchange.throw, error
+        except StopIteration as stop:
+            return cast("T", stop.value)
+        finally:
+            exchange.close()
+
+    def _fetch_secrets(self, wanted: Wanted) -> _Steps[dict[str, SecretValue]]:
+        texts = [(name, parse(text)) for name, text in wanted.templates.items()]
+        values = yield from ask(self.resolution, texts, {})
+        return values.fill(wanted.templates)
+
+    def _rehearse(self, exchange: Exchange[Any]) -> _Steps[Preview]:
+        """Render the first request twice: with its values, to see that it can be, and with marks."""
+        wish = next(exchange)
+        if isinstance(wish, Wanted):
+            wish = exchange.send({name: SecretValue("") for name in wish.templates})
+        exchange.close()
+        request = cast("Request", wish)
+        values = yield from ask(self.resolution, templates(request), request.facts)
+        render(request, values.lookup)
+        return preview(request, values)
+
+    def _deliver(self, request: Request) -> _Steps[Response]:
+        """Send one request until it is answered, refused for good, or the retry policy gives up."""
+        values = yield from ask(self.resolution, templates(request), request.facts)
+        started, attempt, renewed = time.monotonic(), 0, False
+        while True:
+            attempt += 1
+            outcome = yield from self._attempt(request, values)
+            elapsed = time.monotonic() - started
+            _log(request, outcome, elapsed)
+            if isinstance(outcome, Reply) and outcome.good:
+                check_sent(request, outcome, attempt)
+                return outcome.response(attempt, values.redactor)
+            if isinstance(outcome, Reply) and outcome.status == 401 and not renewed:  # noqa: PLR2004
+                renewed = True
+                newer = yield from self._renew(request, values)
+                if newer is not None:
+                    values = newer
+                    continue
+            pause = self._pause(request, outcome, attempt, elapsed)
+            if pause is None:
+                raise refusal(request, outcome, attempt, values.redactor)
+            yield _Pause(pause)
+
+    def _renew(self, request: Request, values: Values) -> _Steps[Values | None]:
+        """Ask again for the secrets of a refused request; None when none of them changed."""
+        self.resolution.forget(values.references)
+        newer = yield from ask(self.resolution, templates(request), request.facts)
+        return None if newer.same_as(values) else newer
+
+    def _pause(
+        self, request: Request, outcome: Reply | TransportError, attempt: int, elapsed: float
+    ) -> float | None:
+        """Return the seconds to wait before sending again, or None not to."""
+        repeatable = request.idempotent
+        if repeatable is None:
+            repeatable = request.method in IDEMPOTENT_METHODS
+        retry_after = None
+        if isinstance(outcome, Reply):
+            if outcome.status not in RETRY_STATUSES or not repeatable:
+                return None
+            retry_after = outcome.headers.get("retry-after")
+        elif not (outcome.retryable and (repeatable or isinstance(outcome, ConnectError))):
+            return None
+        return self._retry.delay(attempt=attempt, elapsed=elapsed, retry_after=retry_after)
+
+    def _attempt(self, request: Request, values: Values) -> _Steps[Reply | TransportError]:
+        """Send once, through all redirects that may be followed."""
+        wire: WireRequest | None = render(request, values.lookup)
+        hops = 0
+        while wire is not None:
+            try:
+                reply = yield _Send(self._transport(wire), wire, Receiver(request), values)
+            except TransportError as error:
+                return error
+            wire = next_hop(request, wire, reply, values.redactor, left=_MAX_HOPS - hops)
+            hops += 1
+        return cast("Reply", reply)
+
+    def _transport(self, wire: WireRequest) -> Transport:
+        scheme = wire.url.partition(":")[0]
+        transport = self._transports.get(scheme)
+        if transport is None:
+            make = cast(
+                "Callable[[], Transport]", registry.load("webhook_storage.transports", scheme)
+            )
+            transport = make()
+            for served in transport.schemes:
+                self._transports.setdefault(served, transport)
+        return self._transports[scheme]
+
+
+# --- effects: what differs between threads and event loops ---------------------------------------
+
+
+class Effect(Protocol):
+    """Something to be done that blocks, in both ways of doing it."""
+
+    def perform(self) -> Any:  # noqa: ANN401 - each effect has its own result
+        """Do it and block."""
+
+    async def aperform(self) -> Any:  # noqa: ANN401 - each effect has its own result
+        """Do it and let others go on."""
+
+
+_Steps = Generator[Effect, Any, T]
+
+
+class _Pause:
+    """Wait before another attempt."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def perform(self) -> None:
+        time.sleep(self._seconds)
+
+    async def aperform(self) -> None:
+        await asyncio.sleep(self._seconds)
+
+
+class _Send:
+    """Send a request once and take the answer in whole."""
+
+    def __init__(
+        self, transport: Transport, wire: WireRequest, receiver: Receiver, values: Values
+    ) -> None:
+        self._transport = transport
+        self._wire = wire
+        self._receiver = receiver
+        self._values = values
+
+    def perform(self) -> Reply:
+        with redacted_logs(self._values.redactor):
+            answer = self._transport.send(self._wire)
+            try:
+                self._receiver.begin(answer.status, answer.headers)
+                for chunk in answer.chunks():
+                    self._receiver.take(chunk)
+                    if self._receiver.enough:
+                        break
+            finally:
+                answer.close()
+        return self._receiver.end()
+
+    async def aperform(self) -> Reply:
+        with redacted_logs(self._values.redactor):
+            answer = await self._transport.asend(self._wire)
+            try:
+                self._receiver.begin(answer.status, answer.headers)
+                async for chunk in answer.chunks():
+                    if self._receiver.to_disk:
+                        await asyncio.to_thread(self._receiver.take, chunk)
+                    else:
+                        self._receiver.take(chunk)
+                    if self._receiver.enough:
+                        break
+            finally:
+                await answer.aclose()
+        return self._receiver.end()
+
+
+def _perform(steps: _Steps[T]) -> T:
+    """Do all effects, one after the other."""
+    resume: Callable[[Any], Effect] = steps.send
+    result: Any = None
+    try:
+        while True:
+            effect = resume(result)
+            try:
+                result, resume = effect.perform(), steps.send
+            except BaseException as error:  # noqa: BLE001 - the steps decide
+                result, resume = error, steps.throw
+    except StopIteration as stop:
+        return cast("T", stop.value)
+
+
+async def _aperform(steps: _Steps[T]) -> T:
+    """Do all effects, one after the other, in an event loop."""
+    resume: Callable[[Any], Effect] = steps.send
+    result: Any = None
+    try:
+        while True:
+            effect = resume(result)
+            try:
+                result, resume = await effect.aperform(), steps.send
+            except BaseException as error:  # noqa: BLE001 - the steps decide
+                result, resume = error, steps.throw
+    except StopIteration as stop:
+        return cast("T", stop.value)
+
+
+# --- what leaves -----------------------------------------------------------------------------------
+
+
+def presentable(error: BaseException) -> BaseException:
+    """Return an exception to raise in place of one that was caught inside.
+
+    An error of ours keeps its message and loses its traceback, cause and context. An interruption
+    or a cancellation is made anew. Anything else is told by its type and place only.
+    """
+    if isinstance(error, WebhookStorageError):
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+    if not isinstance(error, Exception):
+        return type(error)(*error.args)
+    return UnexpectedError(
+        f"{type(error).__name__} in {_origin(error)}",
+        hint="this is a fault of the library or of a plug-in; please report the line above",
+    )
+
+
+def _origin(error: BaseException) -> str:
+    """Return module, function and line where an exception was raised."""
+    traceback, where = error.__traceback__, "an unknown place"
+    while traceback is not None:
+        frame = traceback.tb_frame
+        where = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}, line {traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return where
+
+
+def _log(request: Request, outcome: Reply | TransportError, elapsed: float) -> None:
+    if log.isEnabledFor(logging.INFO):
+        size = outcome.size if isinstance(outcome, Reply) else 0
+        log.info(
+            "%s %s: %s, %.3f s, %d bytes", request.method, request.url, describe(outcome), elapsed, size
+        )
+
+
+# --- the current sender ------------------------------------------------------------------------------
+
+_current: ContextVar[Sender | None] = ContextVar("webhook_storage_sender", default=None)
+_installed: Sender | None = None
+
+
+def current_sender() -> Sender:
+    """Return the sender that operations use here and now."""
+    return _current.get() or _installed or Sender().install()

@@ -1,0 +1,528 @@
+"""The base of every storage: flows and artifacts, in and out, for threads and for event loops.
+
+A subclass says in five exchanges which requests its service wants; all else is here.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, cast
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from webhook_storage import flows as flow_format
+from webhook_storage import registry
+from webhook_storage.answer import check_digest
+from webhook_storage.artifact import BytesBody, FileSink, MeasuredBody, MemorySink, Source, as_body
+from webhook_storage.contracts import Body, Exchange, Facts, Response, Sink, Wanted
+from webhook_storage.errors import ConfigurationError, FlowNotFoundError
+from webhook_storage.flows import Admitted, Packed, Trust, name_of, slugify
+from webhook_storage.receipt import Receipt, Stat, build_time
+from webhook_storage.secret import SecretValue
+from webhook_storage.sender import current_sender
+
+Names: TypeAlias = list[str]
+"""Spelled out here, because inside of the class `list` is the operation."""
+
+_NAMING_FACTS = frozenset({"flow.name", "flow.slug", "artifact.key"})
+"""Facts that give each flow a place of its own."""
+
+
+class Storage(BaseModel):
+    """Knows how to store and fetch on one service.
+
+    A storage is data: it can be pickled, copied, compared, and written as JSON. It holds templates,
+    and no value, client or answer. What it needs to run, the current `Sender` brings.
+
+    Each operation has a twin with an ``a`` in front for event loops.
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, validate_assignment=True)
+
+    version: Literal[1] = Field(1, description="Version of this format.")
+    stored_as_script: bool = Field(False, description="Store the script instead of a pickle.")
+    flow_script_path: str | None = Field(None, description="Path of the script with the flows.")
+    entrypoint: str | None = Field(None, description="Name of the flow's object in the script.")
+    signing_keys: dict[str, str] = Field(
+        default_factory=dict,
+        description="Placeholder of a key by key id; the first signs flows, all verify them.",
+    )
+    flows: dict[str, str] = Field(default_factory=dict, description="Key of each flow, by its name.")
+    receipts: dict[str, Receipt] = Field(
+        default_factory=dict, description="What was stored, by its key."
+    )
+    secrets: Names = Field(default_factory=list, description="Kept for Prefect 1; not used.")
+    labels: Names = Field(default_factory=list, description="Kept for Prefect 1; not used.")
+    add_default_labels: bool | None = Field(None, description="Kept for Prefect 1; not used.")
+
+    _pending: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, **data: Any) -> None:
+        """Check the fields.
+
+        Raises:
+            ConfigurationError: When one is unknown or wrong; it names the field and never shows what
+                was given, which may be a secret.
+        """
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            failure = _explain(error, type(self))
+        else:
+            _check_signing_keys(self.signing_keys)
+            return
+        raise failure
+
+    # --- what a service wants ---------------------------------------------------------------------
+
+    @abstractmethod
+    def store_exchange(self, body: Body, facts: Facts) -> Exchange[Receipt]:
+        """Store the body; `receipt` makes the result."""
+
+    @abstractmethod
+    def fetch_exchange(self, facts: Facts, sink: Sink) -> Exchange[Response]:
+        """Fetch into the sink and return the answer to the last request."""
+
+    @abstractmethod
+    def stat_exchange(self, facts: Facts) -> Exchange[Stat | None]:
+        """Return what the service says of the artifact, None when there is none."""
+
+    @abstractmethod
+    def delete_exchange(self, facts: Facts) -> Exchange[None]:
+        """Delete the artifact; `ObjectNotFoundError` when there is none."""
+
+    @abstractmethod
+    def list_exchange(self, facts: Facts) -> Exchange[Names]:
+        """Return the keys of what is there."""
+
+    @abstractmethod
+    def naming_facts(self) -> frozenset[str]:
+        """Return the facts that the place of a stored artifact depends on."""
+
+    # --- artifacts --------------------------------------------------------------------------------
+
+    def put(self, source: Source, key: str | None = None) -> Receipt:
+        """Store bytes as they are.
+
+        Args:
+            source: Bytes, a path, a binary file, or an iterable of chunks.
+            key: Name on the service; needed when the URL has ``${artifact.key}``, for a path its
+                file name by default.
+
+        Returns:
+            The receipt. Give it to `get` in place of the key to have the digest compared.
+
+        Raises:
+            WebhookStorageError: See `webhook_storage.errors`; nothing half stored is reported as
+                stored.
+        """
+        return current_sender().run(self._put(source, key))
+
+    async def aput(self, source: Source, key: str | None = None) -> Receipt:
+        """Do as `put` does, without blocking the event loop."""
+        return await current_sender().arun(self._put(source, key))
+
+    def get(self, key: str | Receipt | None = None, *, max_bytes: int | None = None) -> bytes:
+        """Return an artifact's bytes.
+
+        Args:
+            key: Its key, or the receipt of its store.
+            max_bytes: Most bytes to take into memory; None for no limit.
+
+        Raises:
+            ObjectNotFoundError: When there is none.
+            IntegrityError: When it is not what the receipt says.
+        """
+        return current_sender().run(self._get(key, max_bytes))
+
+    async def aget(
+        self, key: str | Receipt | None = None, *, max_bytes: int | None = None
+    ) -> bytes:
+        """Do as `get` does, without blocking the event loop."""
+        return await current_sender().arun(self._get(key, max_bytes))
+
+    def download(self, path: str | Path, key: str | Receipt | None = None) -> int:
+        """Write an artifact to a file and return the number of bytes.
+
+        The file is written beside its place and renamed when all is well, so that on any error the
+        place is untouched.
+
+        Args:
+            path: Where to write.
+            key: The artifact's key, or the receipt of its store.
+        """
+        return current_sender().run(self._download(Path(path), key))
+
+    async def adownload(self, path: str | Path, key: str | Receipt | None = None) -> int:
+        """Do as `download` does, without blocking the event loop."""
+        return await current_sender().arun(self._download(Path(path), key))
+
+    def exists(self, key: str | Receipt | None = None) -> bool:
+        """Tell whether an artifact is there; forbidden and unreachable are errors, not False."""
+        return self.stat(key) is not None
+
+    async def aexists(self, key: str | Receipt | None = None) -> bool:
+        """Do as `exists` does, without blocking the event loop."""
+        return await self.astat(key) is not None
+
+    def stat(self, key: str | Receipt | None = None) -> Stat | None:
+        """Return what the service says of an artifact, None when there is none."""
+        return current_sender().run(self.stat_exchange(self._facts(key)))
+
+    async def astat(self, key: str | Receipt | None = None) -> Stat | None:
+        """Do as `stat` does, without blocking the event loop."""
+        return await current_sender().arun(self.stat_exchange(self._facts(key)))
+
+    def delete(self, key: str | Receipt | None = None) -> None:
+        """Delete an artifact.
+
+        Raises:
+            ObjectNotFoundError: When there is none.
+        """
+        current_sender().run(self._delete(key))
+
+    async def adelete(self, key: str | Receipt | None = None) -> None:
+        """Do as `delete` does, without blocking the event loop."""
+        await current_sender().arun(self._delete(key))
+
+    def list(self) -> Names:
+        """Return the keys of what is there."""
+        return current_sender().run(self.list_exchange({}))
+
+    async def alist(self) -> Names:
+        """Do as `list` does, without blocking the event loop."""
+        return await current_sender().arun(self.list_exchange({}))
+
+    def remember(self, receipt: Receipt) -> Self:
+        """Keep a receipt, so that it travels in the storage's JSON and `get` compares the digest."""
+        self.receipts[receipt.key] = receipt
+        return self
+
+    # --- flows ------------------------------------------------------------------------------------
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether a flow of that name belongs to this storage."""
+        return isinstance(name, str) and name in self.flows
+
+    def add_flow(self, flow: object) -> str:
+        """Take a flow for the next `build` and return its name.
+
+        Args:
+            flow: An object with a `name`, or a function.
+
+        Raises:
+            ConfigurationError: When another flow of this storage would be stored in the same place.
+        """
+        name = name_of(flow)
+        key = slugify(name)
+        for other, taken in self.flows.items():
+            if other != name and not self._keeps_apart(key, taken):
+                message = f"flows {other!r} and {name!r} would be stored in one place"
+                hint = "put ${flow.slug} into the URL or into a header that says where"
+                raise ConfigurationError(message, path="flows", hint=hint)
+        self.flows[name] = key
+        self._pending[name] = flow
+        return name
+
+    def build(self) -> Self:
+        """Store all flows that were added and return the storage, now with their receipts.
+
+        Without flows nothing is sent.
+        """
+        return current_sender().run(self._build(self._pack()))
+
+    async def abuild(self) -> Self:
+        """Do as `build` does, without blocking the event loop."""
+        return await current_sender().arun(self._build(self._pack()))
+
+    def get_flow(self, name: str, *, trust: Trust = "verified") -> Any:  # noqa: ANN401 - any flow
+        """Fetch a flow and return it, ready to run.
+
+        It is loaded only when a signature of one of the `signing_keys` holds, or its digest is the
+        one in the receipt of this storage.
+
+        Args:
+            name: The flow's name.
+            trust: ``unsigned`` loads what nothing vouches for. Whoever controls the service can
+                then run code here.
+
+        Raises:
+            FlowNotFoundError: When the flow is not of this storage.
+            TrustError: When nothing vouches for it.
+            PythonVersionError: When another Python version pickled it.
+        """
+        admitted = current_sender().run(self._fetch_flow(name, trust))
+        return flow_format.load(admitted, name, self.entrypoint)
+
+    async def aget_flow(self, name: str, *, trust: Trust = "verified") -> Any:  # noqa: ANN401
+        """Do as `get_flow` does, without blocking the event loop while fetching."""
+        admitted = await current_sender().arun(self._fetch_flow(name, trust))
+        return flow_format.load(admitted, name, self.entrypoint)
+
+    # --- definition -------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the definition as plain data; fields that have their default are left out."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        return {"type": type(self).__name__, "version": self.version, **data}
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """Return the definition as JSON: templates and receipts, no value."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Storage:
+        """Return the storage that a definition describes.
+
+        Args:
+            data: What `to_dict` returned, or what Prefect 1 serialized of its Webhook storage.
+
+        Raises:
+            ConfigurationError: When the type or a field is unknown, or a value is wrong.
+        """
+        fields = dict(data)
+        kind = fields.pop("type", None) or (None if cls is Storage else cls.__name__)
+        if not isinstance(kind, str):
+            message = "a definition is a JSON object with a 'type', for example \"Webhook\""
+            raise ConfigurationError(message, path="type")
+        return _storage_class(kind).from_fields(fields)
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Self:
+        """Return the storage of this type with these fields."""
+        return cls(**fields)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Storage:
+        """Return the storage that a JSON definition describes; see `from_dict`."""
+        where = None
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
+            data, where = None, f"the definition is no JSON (line {line}, column {column})"
+        if not isinstance(data, dict):
+            raise ConfigurationError(where or "a definition is a JSON object")
+        return cls.from_dict(data)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare type and definition."""
+        if not isinstance(other, Storage):
+            return NotImplemented
+        return type(self) is type(other) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # it can be changed
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Pickle the definition; flows that wait to be built stay behind."""
+        return {**super().__getstate__(), "__pydantic_private__": {"_pending": {}}}
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy the definition; flows that wait to be built stay behind."""
+        return type(self)(**self.model_dump())
+
+    # --- the exchanges behind the operations ------------------------------------------------------
+
+    def _put(self, source: Source, key: str | None) -> Exchange[Receipt]:
+        body = MeasuredBody(as_body(source))
+        if key is None and isinstance(source, (str, Path)) and "artifact.key" in self.naming_facts():
+            key = Path(source).name
+        if key is not None and not self.naming_facts() & {"artifact.key"}:
+            message = "a key was given, and the URL has no ${artifact.key}"
+            raise ConfigurationError(message, hint="put it into the URL, or leave the key out")
+        return (yield from self.store_exchange(body, _StoreFacts(_artifact_facts(key), body)))
+
+    def _get(self, key: str | Receipt | None, limit: int | None) -> Exchange[bytes]:
+        sink = MemorySink(limit)
+        yield from self._fetch(key, sink)
+        return sink.getvalue()
+
+    def _download(self, path: Path, key: str | Receipt | None) -> Exchange[int]:
+        sink = FileSink(path)
+        try:
+            response = yield from self._fetch(key, sink)
+            sink.commit()
+        finally:
+            sink.discard()
+        return response.size
+
+    def _fetch(self, key: str | Receipt | None, sink: Sink) -> Exchange[Response]:
+        response = yield from self.fetch_exchange(self._facts(key), sink)
+        receipt = self._receipt(key)
+        if receipt is not None:
+            check_digest(receipt.key or receipt.location, receipt.sha256, response.sha256)
+        return response
+
+    def _delete(self, key: str | Receipt | None) -> Exchange[None]:
+        yield from self.delete_exchange(self._facts(key))
+        receipt = self._receipt(key)
+        if receipt is not None:
+            self.receipts.pop(receipt.key, None)
+
+    def _build(self, packed: Sequence[_Parcel]) -> Exchange[Self]:
+        keys = yield from self._keys()
+        for parcel in packed:
+            body = MeasuredBody(BytesBody(parcel.packed.seal(keys)))
+            facts = _StoreFacts(_flow_facts(parcel.name, parcel.key), body)
+            self.remember((yield from self.store_exchange(body, facts)))
+        return self
+
+    def _fetch_flow(self, name: str, trust: Trust) -> Exchange[Admitted]:
+        if name not in self.flows:
+            message = f"flow {name!r} is not contained in this storage"
+            hint = f"it has: {', '.join(map(repr, self.flows)) or 'none'}"
+            raise FlowNotFoundError(message, hint=hint)
+        keys = yield from self._keys()
+        receipt = self._flow_receipt(name)
+        facts = {**self._facts(receipt or self.flows[name]), **_flow_facts(name, self.flows[name])}
+        sink = MemorySink(flow_format.SIZE_LIMIT)
+        yield from self.fetch_exchange(facts, sink)
+        return flow_format.admit(
+            sink.getvalue(),
+            name=name,
+            script=self.stored_as_script,
+            pinned=receipt.sha256 if receipt else None,
+            keys=keys,
+            trust=trust,
+        )
+
+    def _keys(self) -> Exchange[dict[str, SecretValue]]:
+        """Resolve the signing keys; without any nobody is asked."""
+        if not self.signing_keys:
+            return {}
+        return cast("dict[str, SecretValue]", (yield Wanted(self.signing_keys)))
+
+    def _pack(self) -> Sequence[_Parcel]:
+        """Return all flows in bytes. What fails here fails before anything is sent."""
+        if self.stored_as_script:
+            return self._pack_script()
+        return [
+            _Parcel(name, self.flows[name], flow_format.pack(flow, name))
+            for name, flow in self._pending.items()
+        ]
+
+    def _pack_script(self) -> Sequence[_Parcel]:
+        """Return the script once for each place in which it is to be stored."""
+        if not self.flows:
+            return []
+        packed = flow_format.pack_script(self.flow_script_path, self.flows)
+        parcels = [_Parcel(name, key, packed) for name, key in self.flows.items()]
+        return parcels if self.naming_facts() & _NAMING_FACTS else parcels[:1]
+
+    def _keeps_apart(self, key: str, other: str) -> bool:
+        """Tell whether two flows may be in this storage together."""
+        if self.stored_as_script:
+            return True  # one script can hold several flows
+        naming = self.naming_facts()
+        return "flow.name" in naming or (bool(naming & _NAMING_FACTS) and key != other)
+
+    # --- facts --------------------------------------------------------------------------------------
+
+    def _flow_receipt(self, name: str) -> Receipt | None:
+        """Return the receipt of a flow; flows of one script in one place share that of the first."""
+        own = self.receipts.get(self.flows[name])
+        shared = self.stored_as_script and not self.naming_facts() & _NAMING_FACTS
+        return self.receipts.get(next(iter(self.flows.values()))) if shared else own
+
+    def _receipt(self, key: str | Receipt | None) -> Receipt | None:
+        return key if isinstance(key, Receipt) else self.receipts.get(key or "")
+
+    def _facts(self, key: str | Receipt | None) -> dict[str, str]:
+        """Return what is known of an artifact that was stored earlier."""
+        receipt = self._receipt(key)
+        if receipt is None:
+            return _artifact_facts(cast("str | None", key))
+        facts = _artifact_facts(receipt.key or None)
+        facts |= {
+            "artifact.sha256": receipt.sha256,
+            "artifact.size": str(receipt.size),
+            "build.time": receipt.build_time,
+            "receipt.sha256": receipt.sha256,
+        }
+        if receipt.version is not None:
+            facts["receipt.version"] = receipt.version
+        return facts | {f"receipt.{name}": value for name, value in receipt.captures.items()}
+
+
+class _Parcel(NamedTuple):
+    """A flow on its way to its place."""
+
+    name: str
+    key: str
+    packed: Packed
+
+
+class _StoreFacts(dict[str, str]):
+    """Facts of an artifact that is about to be stored; its digest only when somebody asks."""
+
+    def __init__(self, facts: Mapping[str, str], body: Body) -> None:
+        super().__init__(facts)
+        self["artifact.size"] = str(body.size)
+        self["build.time"] = build_time()
+        self._body = body
+
+    def __missing__(self, name: str) -> str:
+        if name != "artifact.sha256":
+            raise KeyError(name)
+        return self._body.sha256()
+
+
+def _artifact_facts(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"artifact.key": key}
+
+
+def _flow_facts(name: str, key: str) -> dict[str, str]:
+    return {"flow.name": name, "flow.slug": key, "artifact.key": key}
+
+
+def receipt(  # noqa: PLR0913 - the parts of a receipt
+    location: str,
+    body: Body,
+    facts: Facts,
+    *,
+    version: str | None = None,
+    captures: Mapping[str, str] | None = None,
+) -> Receipt:
+    """Return the receipt of a body that was stored."""
+    return Receipt(
+        key=facts.get("artifact.key", ""),
+        location=location,
+        sha256=body.sha256(),
+        size=body.size,
+        build_time=facts["build.time"],
+        version=version,
+        captures=dict(captures or {}),
+    )
+
+
+def _check_signing_keys(keys: Mapping[str, str]) -> None:
+    for key_id, text in keys.items():
+        if not (text.startswith(("${", "$<")) and text.endswith(("}", ">"))):
+            message = "a signing key is a placeholder, for example ${FLOW_KEY}, never the key itself"
+            raise ConfigurationError(message, path=f"signing_keys.{key_id}")
+
+
+def _storage_class(kind: str) -> type[Storage]:
+    """Return the class of a type: a preset found by entry point."""
+    found = registry.load("webhook_storage.presets", kind)
+    if not (isinstance(found, type) and issubclass(found, Storage)):
+        message = f"the preset {kind!r} is no storage"
+        raise ConfigurationError(message, path="type")
+    return found
+
+
+def _explain(error: ValidationError, model: type[Storage]) -> ConfigurationError:
+    """Return one error for all that is wrong, without what was given."""
+    lines, first = [], ""
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        path = ".".join(map(str, fault["loc"]))
+        first = first or path
+        if fault["type"] == "extra_forbidden":
+            known = model.model_fields
+            lines.append(f"unknown field {path!r}.{registry.did_you_mean(path, known)}")
+        else:
+            lines.append(f"{path}: {fault['msg']}" if path else fault["msg"])
+    return ConfigurationError(f"{model.__name__}: {'; '.join(lines)}", path=first)

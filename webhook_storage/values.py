@@ -1,0 +1,204 @@
+"""The values of one request's placeholders: asked for together, kept for one sending, not shown."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any
+
+from webhook_storage import place
+from webhook_storage.contracts import (
+    Facts,
+    Forbidden,
+    Found,
+    Invalid,
+    NotFound,
+    Outcome,
+    Unavailable,
+)
+from webhook_storage.errors import (
+    ConfigurationError,
+    SecretError,
+    SecretForbiddenError,
+    SecretInvalidError,
+    SecretNotFoundError,
+    SecretUnavailableError,
+)
+from webhook_storage.resolution import Answers, Resolution
+from webhook_storage.secret import Redactor, SecretValue
+from webhook_storage.template import Fact, Problem, Reference, Template, parse
+
+_REFUSALS: tuple[tuple[type[Outcome], type[SecretError], str], ...] = (
+    (Invalid, SecretInvalidError, "is not a reference that can be answered"),
+    (Forbidden, SecretForbiddenError, "may not be read"),
+    (Unavailable, SecretUnavailableError, "could not be asked for"),
+)
+"""In the order in which they are told: what the user must mend first comes first."""
+
+
+class Values:
+    """What the placeholders of a request stand for.
+
+    Attributes:
+        references: The secrets among them.
+        redactor: Takes their values out of text.
+    """
+
+    __slots__ = ("_facts", "_found", "redactor", "references")
+
+    def __init__(self, found: Mapping[Reference, SecretValue], facts: Facts) -> None:
+        """Keep secrets and facts apart."""
+        self.references = tuple(found)
+        self.redactor = Redactor(found.values())
+        self._found = found
+        self._facts = facts
+
+    def lookup(self, source: Reference | Fact) -> str | None:
+        """Return the value of a placeholder, None when it has none."""
+        if isinstance(source, Fact):
+            return _fact(self._facts, source.name)
+        value = self._found.get(source)
+        return None if value is None else value.reveal()
+
+    def marks(self, source: Reference | Fact) -> str | None:
+        """Return facts as they are and for a secret a mark which any place accepts."""
+        if isinstance(source, Fact):
+            return _fact(self._facts, source.name)
+        return mark(self.references.index(source)) if source in self._found else None
+
+    def same_as(self, other: Values) -> bool:
+        """Tell whether all secrets are what they were."""
+        return self._found == other._found
+
+    def fill(self, texts: Mapping[str, str]) -> dict[str, SecretValue]:
+        """Return each template filled, as a secret."""
+        return {
+            name: SecretValue(place.json_value(parse(text), self.lookup))
+            for name, text in texts.items()
+        }
+
+
+def mark(index: int) -> str:
+    """Return what stands for the secret of that number in a preview."""
+    return f"xSECRETx{index}x"
+
+
+def _fact(facts: Facts, name: str) -> str | None:
+    try:
+        return facts[name]
+    except KeyError:
+        return None
+
+
+class _Ask:
+    """Ask for secrets."""
+
+    def __init__(self, resolution: Resolution, references: Sequence[Reference]) -> None:
+        self._resolution = resolution
+        self._references = references
+
+    def perform(self) -> Answers:
+        return self._resolution.resolve(self._references)
+
+    async def aperform(self) -> Answers:
+        return await self._resolution.aresolve(self._references)
+
+
+def ask(
+    resolution: Resolution, texts: Iterable[tuple[str, Template]], facts: Facts
+) -> Generator[Any, Any, Values]:
+    """Ask for all secrets of the templates at once and return them with the facts.
+
+    Raises:
+        SecretError: When one is missing, empty, forbidden or cannot be asked for; the message names
+            all of them, and who was asked.
+        ConfigurationError: When a fact is not known in this operation.
+    """
+    filled = [(path, template) for path, template in texts if not template.is_literal]
+    references = tuple(dict.fromkeys(ref for _, text in filled for ref in text.references()))
+    if not references:
+        values = Values({}, facts)
+        _check(filled, values, None)
+        return values
+    answers: Answers = yield _Ask(resolution, references)
+    _check_outcomes(references, answers)
+    found = {
+        reference: outcome.value
+        for reference in references
+        if isinstance(outcome := answers[reference].outcome, Found)
+    }
+    values = Values(found, facts)
+    _check(filled, values, answers)
+    return values
+
+
+def _check_outcomes(references: Sequence[Reference], answers: Answers) -> None:
+    """Refuse to go on when somebody could not answer; a default is for what is absent."""
+    for kind, error, words in _REFUSALS:
+        hit = [reference for reference in references if isinstance(answers[reference].outcome, kind)]
+        if hit:
+            lines = [f"${{{reference}}} {words}{_because(answers, reference)}" for reference in hit]
+            raise error("; ".join(lines), names=tuple(map(str, hit)), hint=_advice(hit[0]))
+
+
+def _because(answers: Answers, reference: Reference) -> str:
+    outcome = answers[reference].outcome
+    detail = getattr(outcome, "detail", "")
+    if isinstance(outcome, Forbidden) and outcome.maybe_missing:
+        detail = f"{detail}, or does not exist" if detail else "or does not exist"
+    asked = ", ".join(answers[reference].tried)
+    return f" (asked: {asked}{': ' if asked and detail else ''}{detail})"
+
+
+def _check(
+    texts: Sequence[tuple[str, Template]], values: Values, answers: Answers | None
+) -> None:
+    """Raise one error for all placeholders that have no value."""
+    problems = [
+        (path, problem) for path, text in texts for problem in text.problems(values.lookup)
+    ]
+    if not problems:
+        return
+    for path, problem in problems:
+        if isinstance(problem.source, Fact):
+            raise _unknown_fact(path, problem.source)
+    unique = {str(problem.source): problem for _, problem in problems}
+    lines = [_missing(problem, answers) for problem in unique.values()]
+    first = next(iter(unique.values()))
+    raise SecretNotFoundError(
+        "; ".join(lines), names=tuple(unique), hint=_advice(first.source, first.reason)
+    )
+
+
+def _missing(problem: Problem, answers: Answers | None) -> str:
+    """Say what is missing and who was asked."""
+    source = problem.source
+    what = f"${{{source}}} is {problem.reason}"
+    if problem.message:
+        what += f", {problem.message}"
+    if answers is None or isinstance(source, Fact):
+        return what
+    outcome = answers[source].outcome
+    details = f": {outcome.detail}" if isinstance(outcome, NotFound) and outcome.detail else ""
+    return f"{what} (asked: {', '.join(answers[source].tried)}{details})"
+
+
+def _advice(source: Reference | Fact, reason: str = "missing") -> str:
+    if reason == "empty":
+        return f"give it a value, or write ${{{source}:-}} where nothing is wanted"
+    if isinstance(source, Reference) and source.scheme is None:
+        return (
+            f"set the environment variable {source.name}, or add it to another of those asked; "
+            "'webhook-storage check' shows what each of them answers"
+        )
+    return "'webhook-storage check' shows what each resolver answers"
+
+
+def _unknown_fact(path: str, fact: Fact) -> ConfigurationError:
+    hint = (
+        "store first, and let 'captures' say where that value is in the answer"
+        if fact.name.startswith("receipt.")
+        else "give a key, or leave the placeholder out"
+    )
+    return ConfigurationError(
+        f"${{{fact}}} is not known in this operation", path=path, hint=hint
+    )

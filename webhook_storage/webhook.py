@@ -1,0 +1,486 @@
+"""The generic storage: two HTTP requests, given by their kwargs, one to store and one to fetch."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, Self, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from webhook_storage import capture
+from webhook_storage.contracts import Body, Exchange, Facts, Request, Response, Sink
+from webhook_storage.errors import ConfigurationError, UnknownMethodError
+from webhook_storage.receipt import Receipt, Stat
+from webhook_storage.registry import did_you_mean
+from webhook_storage.storage import Names, Storage, receipt
+from webhook_storage.template import parse
+
+Statuses: TypeAlias = list[int]
+
+_METHODS = ("GET", "PATCH", "POST", "PUT")
+"""What Prefect 1 knew for storing and fetching; other requests may use any."""
+
+_KWARGS = (
+    "url", "params", "headers", "cookies", "json", "data", "files", "auth", "timeout", "verify",
+    "cert", "proxies", "allow_redirects",
+)  # fmt: skip
+"""Keyword arguments of `requests.request` that mean the same here."""
+
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-auth-token", "cookie"})
+_BARE_NAME = re.compile(r"(?<!\$)\$([A-Z_][A-Z0-9_]{2,})")
+
+
+class LiteralSecretWarning(UserWarning):
+    """A definition seems to hold a secret itself instead of its name."""
+
+
+class Webhook(Storage):
+    """Stores and fetches by two requests, on any HTTP file service.
+
+    The arguments are those of `prefect.storage.Webhook` of Prefect 1, by the same names and in the
+    same order. Kwargs are those of `requests.request`. In their texts ``${NAME}``, or ``$<NAME>``,
+    stands for a secret that is resolved when the request is sent, and ``${flow.slug}``,
+    ``${artifact.key}`` and their like for what is stored.
+
+    Args:
+        build_request_kwargs: The request that stores. The artifact is its body, or a file in a form
+            when it says ``files={"field": "file name"}``.
+        build_request_http_method: ``PUT``, ``POST``, ``PATCH`` or ``GET``.
+        get_flow_request_kwargs: The request that fetches.
+        get_flow_request_http_method: ``GET``, ``POST``, ``PUT`` or ``PATCH``.
+        stored_as_script: Store the script instead of a pickle.
+        flow_script_path: Path of the script.
+        **options: See the fields below.
+
+    Raises:
+        ConfigurationError: When an argument or a kwarg is unknown or wrong.
+        UnknownMethodError: When an HTTP method is; it is a `RuntimeError` too.
+
+    Example:
+        >>> storage = Webhook(
+        ...     {"url": "https://files.example.com/${flow.slug}", "auth": ["me", "${PASSWORD}"]},
+        ...     "PUT",
+        ...     {"url": "https://files.example.com/${flow.slug}", "auth": ["me", "${PASSWORD}"]},
+        ...     "GET",
+        ... )
+        >>> "PASSWORD" in storage.to_json()
+        True
+    """
+
+    build_request_kwargs: dict[str, Any] = Field(description="Kwargs of the request that stores.")
+    build_request_http_method: str = Field(description="Its HTTP method.")
+    get_flow_request_kwargs: dict[str, Any] = Field(description="Kwargs of the request that fetches.")
+    get_flow_request_http_method: str = Field(description="Its HTTP method.")
+    exists_request: dict[str, Any] | None = Field(
+        None, description="Kwargs and 'method' of the request that asks for an artifact."
+    )
+    delete_request: dict[str, Any] | None = Field(
+        None, description="Kwargs and 'method' of the request that deletes."
+    )
+    list_request: dict[str, Any] | None = Field(
+        None, description="Kwargs, 'method' and 'keys', a JSON pointer with *, of one that lists."
+    )
+    captures: dict[str, str] = Field(
+        default_factory=dict,
+        description="Values from the answer to a store: json:/pointer, header:Name, regex:(pattern).",
+    )
+    accept_statuses: Statuses | None = Field(
+        None, description="Statuses that mean it is stored; every 2xx by default."
+    )
+    idempotent: bool | None = Field(
+        None, description="Whether storing twice does the same as once; by default when it is a PUT."
+    )
+    redirect_hosts: Names = Field(
+        default_factory=list, description="Patterns of other hosts from which to fetch."
+    )
+    allow_html: bool = Field(False, description="Whether HTML pages are artifacts here.")
+
+    def __init__(  # noqa: PLR0913 - these are Prefect 1's
+        self,
+        build_request_kwargs: Mapping[str, Any],
+        build_request_http_method: str,
+        get_flow_request_kwargs: Mapping[str, Any],
+        get_flow_request_http_method: str,
+        stored_as_script: bool = False,  # noqa: FBT001, FBT002 - as in Prefect 1
+        flow_script_path: str | None = None,
+        **options: Any,
+    ) -> None:
+        """Check all arguments; nothing is resolved and nothing is sent."""
+        super().__init__(
+            build_request_kwargs=build_request_kwargs,
+            build_request_http_method=build_request_http_method,
+            get_flow_request_kwargs=get_flow_request_kwargs,
+            get_flow_request_http_method=get_flow_request_http_method,
+            stored_as_script=stored_as_script,
+            flow_script_path=flow_script_path,
+            **options,
+        )
+        self._check()
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Self:
+        """Return the storage of a definition, be it ours or one that Prefect 1 serialized."""
+        if "__version__" in fields:
+            fields = _from_prefect_1(fields)
+        missing = [name for name in _ARGUMENTS if name not in fields]
+        if missing:
+            message = f"Webhook: missing {', '.join(missing)}"
+            unknown = [name for name in fields if name not in cls.model_fields]
+            hints = [f"'{name}' is unknown.{did_you_mean(name, missing)}" for name in unknown]
+            raise ConfigurationError(message, path=missing[0], hint=" ".join(hints) or None)
+        return cls(**fields)
+
+    @field_validator("build_request_kwargs", "get_flow_request_kwargs", mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+        """Turn tuples into lists, so that a definition equals itself after JSON."""
+        return _plain_data(value)
+
+    @field_validator("exists_request", "delete_request", "list_request", mode="before")
+    @classmethod
+    def _plain_too(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+        return _plain_data(value)
+
+    # --- exchanges --------------------------------------------------------------------------------
+
+    def store_exchange(self, body: Body, facts: Facts) -> Exchange[Receipt]:
+        """Send the artifact by the build request."""
+        kwargs = self.build_request_kwargs
+        files: Mapping[str, str] | None = kwargs.get("files")
+        if kwargs.get("data") is not None and not files:
+            message = "build_request_kwargs['data'] is the flow content and should not be set directly"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            kwargs = {name: value for name, value in kwargs.items() if name != "data"}
+        request = self._request(
+            kwargs,
+            self.build_request_http_method,
+            facts,
+            body=body,
+            multipart=next(iter(files.items())) if files else None,
+            accept=frozenset(self.accept_statuses) if self.accept_statuses else None,
+            idempotent=self.idempotent,
+        )
+        response: Response = yield request
+        return receipt(
+            request.url,
+            body,
+            facts,
+            version=_version(response),
+            captures=capture.capture(self.captures, response, request.url),
+        )
+
+    def fetch_exchange(self, facts: Facts, sink: Sink) -> Exchange[Response]:
+        """Fetch by the get-flow request."""
+        response: Response = yield self._request(
+            self.get_flow_request_kwargs,
+            self.get_flow_request_http_method,
+            facts,
+            sink=sink,
+            idempotent=True,
+            redirect_hosts=tuple(self.redirect_hosts),
+        )
+        return response
+
+    def stat_exchange(self, facts: Facts) -> Exchange[Stat | None]:
+        """Ask by the exists request; by default a HEAD of what is fetched.
+
+        A service that refuses HEAD is asked for the first byte.
+        """
+        absent = frozenset({404, 410})
+        if self.exists_request is not None:
+            kwargs, method = _split(self.exists_request)
+            response = yield self._request(kwargs, method, facts, returns=absent, idempotent=True)
+            return None if response.status in absent else _stat(response)
+        kwargs = self._fetch_url("exists_request")
+        refused = frozenset({403, 405, 501})
+        response = yield self._request(kwargs, "HEAD", facts, returns=absent | refused)
+        if response.status in refused:
+            headers = {**kwargs.get("headers", {}), "Range": "bytes=0-0"}
+            request = self._request({**kwargs, "headers": headers}, "GET", facts, returns=absent | {416})
+            response = yield request
+        return None if response.status in absent else _stat(response)
+
+    def delete_exchange(self, facts: Facts) -> Exchange[None]:
+        """Delete by the delete request; by default a DELETE of what is fetched."""
+        if self.delete_request is not None:
+            kwargs, method = _split(self.delete_request)
+        else:
+            kwargs, method = self._fetch_url("delete_request"), "DELETE"
+        yield self._request(kwargs, method, facts)
+
+    def list_exchange(self, facts: Facts) -> Exchange[Names]:
+        """List by the list request."""
+        if self.list_request is None:
+            message = "this storage does not say how to list"
+            raise ConfigurationError(message, path="list_request", hint="give a list_request")
+        kwargs, method = _split(self.list_request)
+        response = yield self._request(kwargs, method, facts, idempotent=True)
+        return capture.select_all(str(self.list_request.get("keys", "/*")), response)
+
+    def naming_facts(self) -> frozenset[str]:
+        """Return the facts in the build request's URL, query, headers and form."""
+        return frozenset(
+            fact
+            for name in ("url", "params", "headers", "files", "data")
+            for text in _texts(self.build_request_kwargs.get(name))
+            for fact in parse(text).facts()
+        )
+
+    # --- from kwargs to requests ------------------------------------------------------------------
+
+    def _request(
+        self, kwargs: Mapping[str, Any], method: str, facts: Facts, **more: Any
+    ) -> Request:
+        url = kwargs["url"]
+        return Request(
+            method=method,
+            url=url,
+            params=kwargs.get("params"),
+            headers=kwargs.get("headers") or {},
+            cookies=kwargs.get("cookies") or {},
+            json=kwargs.get("json"),
+            data=kwargs.get("data"),
+            auth=kwargs.get("auth"),
+            timeout=_timeout(kwargs.get("timeout")),
+            verify=kwargs.get("verify", True),
+            cert=_cert(kwargs.get("cert")),
+            proxies=kwargs.get("proxies"),
+            follow=kwargs.get("allow_redirects", True),
+            allow_html=self.allow_html or _names_html(url, facts),
+            facts=facts,
+            **more,
+        )
+
+    def _fetch_url(self, field: str) -> dict[str, Any]:
+        """Return the fetch request's kwargs for another method on the same URL."""
+        if self.get_flow_request_http_method != "GET":
+            message = f"what is fetched by {self.get_flow_request_http_method} has no URL of its own"
+            raise ConfigurationError(message, path=field, hint=f"give a {field}")
+        return self.get_flow_request_kwargs
+
+    # --- checks -----------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Check what types cannot say.
+
+        Raises:
+            ConfigurationError: At the first fault, with its place.
+        """
+        for method in (self.build_request_http_method, self.get_flow_request_http_method):
+            if method not in _METHODS:
+                message = f"HTTP method {method!r} not recognized"
+                hint = f"one of {', '.join(_METHODS)}.{did_you_mean(method, _METHODS)}"
+                raise UnknownMethodError(message, hint=hint)
+        _check_kwargs(self.build_request_kwargs, "build_request_kwargs")
+        _check_kwargs(self.get_flow_request_kwargs, "get_flow_request_kwargs")
+        if self.build_request_kwargs.get("json") is not None:
+            message = "the artifact is the body of this request, so it has no 'json'"
+            raise ConfigurationError(message, path="build_request_kwargs.json", hint="see 'files'")
+        if self.get_flow_request_kwargs.get("files") is not None:
+            message = "only the request that stores sends a file"
+            raise ConfigurationError(message, path="get_flow_request_kwargs.files")
+        for field in ("exists_request", "delete_request", "list_request"):
+            request = getattr(self, field)
+            if request is not None:
+                _check_kwargs(request, field, more=("method", "keys"))
+                _check_method(request.get("method"), f"{field}.method")
+        capture.check(self.captures, "captures")
+
+
+_ARGUMENTS = (
+    "build_request_kwargs",
+    "build_request_http_method",
+    "get_flow_request_kwargs",
+    "get_flow_request_http_method",
+)
+
+
+def _check_kwargs(kwargs: Mapping[str, Any], path: str, more: tuple[str, ...] = ()) -> None:
+    """Check the kwargs of one request.
+
+    Raises:
+        ConfigurationError: When one is unknown or of another type, or a template is malformed.
+    """
+    known = (*_KWARGS, *more)
+    for name in kwargs:
+        if name not in known:
+            message = f"unknown argument {name!r}.{did_you_mean(name, known)}"
+            hint = f"known are {', '.join(known)}"
+            raise ConfigurationError(message, path=f"{path}.{name}", hint=hint)
+    if not isinstance(kwargs.get("url"), str):
+        message = "a request needs a 'url'"
+        raise ConfigurationError(message, path=f"{path}.url")
+    for name, value in kwargs.items():
+        check = _SHAPES.get(name)
+        if check is not None and value is not None and not check[0](value):
+            message = f"{name!r} is {check[1]}"
+            raise ConfigurationError(message, path=f"{path}.{name}")
+    for name, value in kwargs.items():
+        _check_templates(value, f"{path}.{name}")
+    _lint(kwargs, path)
+
+
+def _check_templates(value: Any, path: str) -> None:  # noqa: ANN401 - plain data
+    for text in _texts(value):
+        fault = None
+        try:
+            parse(text)
+        except ConfigurationError as error:
+            fault = type(error)(str(error), path=path, hint=error.hint)
+        if fault is not None:
+            raise fault
+
+
+def _check_method(method: object, path: str) -> None:
+    if not (isinstance(method, str) and method.isascii() and method.isalpha() and method.isupper()):
+        message = "the 'method' is an HTTP method in upper case, for example DELETE"
+        raise ConfigurationError(message, path=path)
+
+
+def _is_texts(value: Any) -> bool:  # noqa: ANN401 - plain data
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _is_pair(value: Any) -> bool:  # noqa: ANN401 - plain data
+    return isinstance(value, list) and [type(text) for text in value] == [str, str]
+
+
+def _is_number(value: Any) -> bool:  # noqa: ANN401 - plain data
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+_SHAPES: dict[str, tuple[Any, str]] = {
+    "params": (lambda value: isinstance(value, (dict, list, str)), "a mapping or a list of pairs"),
+    "headers": (lambda value: isinstance(value, dict), "a mapping of names to texts"),
+    "cookies": (_is_texts, "a mapping of names to texts"),
+    "data": (lambda value: isinstance(value, (dict, list, str)), "a text or a mapping"),
+    "files": (
+        lambda value: _is_texts(value) and len(value) == 1,
+        "one form field with the file name of the artifact, for example {'file': '${flow.slug}'}",
+    ),
+    "auth": (_is_pair, "a list of user and password, [\"me\", \"${PASSWORD}\"]"),
+    "timeout": (
+        lambda value: _is_number(value)
+        or (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))),  # noqa: PLR2004
+        "a number of seconds, or a list of two: to connect, and to wait",
+    ),
+    "verify": (lambda value: isinstance(value, (bool, str)), "true, false or the path of a CA file"),
+    "cert": (lambda value: isinstance(value, str) or _is_pair(value), "a path, or a list of two"),
+    "proxies": (_is_texts, "a mapping of URL schemes to proxies"),
+    "allow_redirects": (lambda value: isinstance(value, bool), "true or false"),
+}
+"""What each kwarg must look like once tuples are lists, and how to say it."""
+
+
+def _lint(kwargs: Mapping[str, Any], path: str) -> None:
+    """Warn of what is probably a secret, or was probably meant as a placeholder."""
+    for name, value in (kwargs.get("headers") or {}).items():
+        if name.lower() in _CREDENTIALS and isinstance(value, str) and parse(value).is_literal:
+            message = (
+                f"{path}.headers[{name!r}] seems to hold a secret itself; write ${{NAME}} instead, "
+                "so that it is neither stored nor shown"
+            )
+            warnings.warn(message, LiteralSecretWarning, stacklevel=6)
+    if any(_BARE_NAME.search(text) for value in kwargs.values() for text in _texts(value)):
+        message = f"{path} has a $NAME without braces, which is plain text here; write ${{NAME}}"
+        warnings.warn(message, LiteralSecretWarning, stacklevel=6)
+
+
+# --- small readings -----------------------------------------------------------------------------------
+
+
+def _split(request: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return kwargs and method of a request that is one mapping."""
+    kwargs = {name: value for name, value in request.items() if name not in {"method", "keys"}}
+    return kwargs, request["method"]
+
+
+def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - plain data
+    """Yield the texts in plain data, keys left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for child in value.values():
+            yield from _texts(child)
+    elif isinstance(value, (list, tuple)):
+        for child in value:
+            yield from _texts(child)
+
+
+def _plain_data(value: Any, path: str = "") -> Any:  # noqa: ANN401 - whatever was given
+    """Return the value as JSON would give it back."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain_data(child, f"{path}.{name}") for name, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_data(child, path) for child in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    message = f"{path.removeprefix('.')} is a {type(value).__name__}; a definition holds plain data only"
+    raise ValueError(message)
+
+
+def _timeout(value: Any) -> tuple[float, float]:  # noqa: ANN401 - a number, a list or nothing
+    if value is None:
+        return Request.timeout
+    if isinstance(value, list):
+        return float(value[0]), float(value[1])
+    return float(value), float(value)
+
+
+def _cert(value: Any) -> str | tuple[str, str] | None:  # noqa: ANN401 - a text, a list or nothing
+    return (value[0], value[1]) if isinstance(value, list) else value
+
+
+def _names_html(url: str, facts: Facts) -> bool:
+    """Tell whether an HTML page is what this key or URL asks for."""
+    return any(
+        name.lower().endswith((".html", ".htm", ".xhtml"))
+        for name in (urlsplit(url).path, facts.get("artifact.key", ""))
+    )
+
+
+def _version(response: Response) -> str | None:
+    etag = response.headers.get("etag")
+    return None if etag is None or response.echoes is None or response.echoes(etag) else etag
+
+
+def _stat(response: Response) -> Stat:
+    headers = response.headers
+    size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "")
+    return Stat(
+        size=int(size) if size.isdigit() else None,
+        version=headers.get("etag"),
+        modified=headers.get("last-modified"),
+        content_type=headers.get("content-type"),
+    )
+
+
+# --- Prefect 1 ----------------------------------------------------------------------------------------
+
+_PREFECT_NAME = re.compile(r"\$(?:(\$)|\{[^}]*\}|([A-Za-z_][A-Za-z0-9_]*))")
+
+
+def _from_prefect_1(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a definition that Prefect 1 serialized.
+
+    There ``$NAME`` was a placeholder; here it is text, so it gets its braces.
+    """
+    kept = {name: value for name, value in fields.items() if name in Webhook.model_fields}
+    for name in ("build_request_kwargs", "get_flow_request_kwargs"):
+        kept[name] = _with_braces(fields.get(name) or {})
+    kept["flows"] = dict(fields.get("flows") or {})
+    kept["secrets"] = list(fields.get("secrets") or [])
+    return kept
+
+
+def _with_braces(value: Any) -> Any:  # noqa: ANN401 - plain data
+    if isinstance(value, str):
+        return _PREFECT_NAME.sub(lambda found: f"${{{found[2]}}}" if found[2] else found[0], value)
+    if isinstance(value, Mapping):
+        return {name: _with_braces(child) for name, child in value.items()}
+    return value
+
+

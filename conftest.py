@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sybil import Sybil
 from sybil.document import PythonDocStringDocument
+from sybil.integration.pytest import SybilItem
 from sybil.parsers import markdown, rest
 
 if TYPE_CHECKING:
@@ -51,6 +52,16 @@ def document_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as monkeypatch:
         _enter_clean_environment(monkeypatch, tmp_path_factory)
         yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the random order for tests, and the written order for the examples of a document."""
+
+    def place(item: pytest.Item) -> tuple[str, int]:
+        return (str(item.path), item.example.line) if isinstance(item, SybilItem) else ("", 0)
+
+    items.sort(key=place)
 
 
 documents = Sybil(

@@ -32,23 +32,31 @@ MISSING: Final = Missing()
 
 
 def pick(outcome: Outcome, field: str | None) -> Outcome:
-    """Return the outcome for one field of a secret; other outcomes than `Found` stay as they are."""
+    """Return the outcome for one field of a secret; what was not found stays as it is."""
     if not isinstance(outcome, Found) or (field is None and not outcome.structured):
         return outcome
     document = parse(outcome.value.reveal())
     if document is MISSING:
         return Invalid("is not JSON, so it has no fields")
-    if field is None:
-        return Invalid(f"has {_fields(document, named=True)}, name one with #")
+    fields = _fields(document, named=outcome.structured)
+    return (
+        Invalid(f"has {fields}, name one with #")
+        if field is None
+        else _part(outcome, document, field, fields)
+    )
+
+
+def _part(secret: Found, document: Any, field: str, fields: str) -> Outcome:  # noqa: ANN401 - JSON
+    """Return the outcome for a field of a document."""
     part = select(document, field)
     if part is MISSING:
-        return Invalid(f'has no field "{field}", but {_fields(document, named=outcome.structured)}')
+        return Invalid(f'has no field "{field}", but {fields}')
     if part is None:
         return NotFound(f'the field "{field}" is null')
     text = spell(part)
     if text is None:
         return Invalid(f'the field "{field}" is no text')
-    return replace(outcome, value=SecretValue(text), structured=False)
+    return replace(secret, value=SecretValue(text), structured=False)
 
 
 def _fields(document: Any, *, named: bool) -> str:  # noqa: ANN401 - a JSON document

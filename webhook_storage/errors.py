@@ -19,7 +19,8 @@
     │   ├── ConnectError (ConnectionError)
     │   ├── TimedOutError (TimeoutError)
     │   ├── TlsError                         not retryable
-    │   └── ProtocolError                    the answer broke off or was no HTTP
+    │   ├── ProtocolError                    the answer broke off or was no HTTP
+    │   └── MalformedRequestError            it cannot be sent as it is, not retryable
     ├── ResponseError                        .status .attempts
     │   ├── AuthenticationError              401
     │   ├── PermissionDeniedError (PermissionError)   403
@@ -77,6 +78,11 @@ class ConfigurationError(WebhookStorageError, ValueError):
         """Keep the place beside the message."""
         super().__init__(message, hint=hint)
         self.path = path
+
+    def __str__(self) -> str:
+        """Return the message, with the place in front where there is one."""
+        message = super().__str__()
+        return f"{self.path}: {message}" if self.path else message
 
 
 class TemplateError(ConfigurationError):
@@ -192,6 +198,12 @@ class TlsError(TransportError):
 
 class ProtocolError(TransportError):
     """The exchange broke off, or the answer was not HTTP."""
+
+
+class MalformedRequestError(TransportError):
+    """The URL or a header cannot be sent by this transport."""
+
+    retryable: ClassVar[bool] = False
 
 
 class ResponseError(WebhookStorageError):

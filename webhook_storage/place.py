@@ -128,8 +128,9 @@ def _url_plan(template: Template) -> _UrlPlan:
     seen = ""
     for index, part in enumerate(parts):
         if isinstance(part, str):
+            shown = "" if "#" in seen else part.partition("#")[0]  # a fragment is not sent
             seen += part
-            steps.append(_encode_literal(part))
+            steps.append(_encode_literal(shown))
         else:
             following = parts[index + 1] if index + 1 < len(parts) else ""
             steps.append((part, _url_place(part, seen, following)))

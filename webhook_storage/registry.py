@@ -73,8 +73,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a question to append to a message, or nothing when no known word is near.
 
     Example:
-        >>> "Unknown argument 'heders'." + did_you_mean("heders", ["headers", "params"])
-        'Unknown argument \\'heders\\'. Did you mean "headers"?'
+        >>> "There is no heders." + did_you_mean("heders", ["headers", "params"])
+        'There is no heders. Did you mean "headers"?'
     """
     word_meant = nearest(word, known)
     return "" if word_meant is None else f' Did you mean "{word_meant}"?'

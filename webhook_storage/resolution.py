@@ -27,7 +27,7 @@ from webhook_storage.contracts import (
 )
 from webhook_storage.document import pick
 from webhook_storage.errors import ConfigurationError
-from webhook_storage.walk import Answer, Memo, Plan, Walk, board, patience
+from webhook_storage.walk import Answer, Memo, Plan, Walk, board, longest_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -157,7 +157,7 @@ class Resolution:
         while flights := self._advance(walks, answers, deadline):
             landings = [asyncio.wrap_future(flight.landing) for flight in flights]
             try:
-                await asyncio.wait(landings, timeout=patience(flights, deadline))
+                await asyncio.wait(landings, timeout=longest_wait(flights, deadline))
             finally:
                 # The flights go on; only this loop, which may soon be closed, is let go.
                 for landing in landings:
@@ -167,7 +167,9 @@ class Resolution:
     def forget(self, references: Iterable[Reference]) -> None:
         """Ask for these again next time, because a server refused their values."""
         for reference in references:
-            for question in self._plan(reference).questions:
+            plan = self._plan(reference)
+            plan.memo = None
+            for question in plan.questions:
                 question.asker.forget(question)
 
     def explain(self, references: Iterable[Reference]) -> list[Explanation]:
@@ -228,9 +230,7 @@ class Resolution:
 
     # --- from resolver to resolver ---
 
-    def _begin(
-        self, references: Iterable[Reference]
-    ) -> tuple[dict[Reference, Answer], list[Walk]]:
+    def _begin(self, references: Iterable[Reference]) -> tuple[dict[Reference, Answer], list[Walk]]:
         """Answer what is remembered, and make a walk of each other reference."""
         now = self._patience.clock()
         plans = self._plans
@@ -249,7 +249,7 @@ class Resolution:
         """Answer all walks, waiting where need be."""
         deadline = Deadline(self._patience.deadline)
         while flights := self._advance(walks, answers, deadline):
-            wait([flight.landing for flight in flights], patience(flights, deadline))
+            wait([flight.landing for flight in flights], longest_wait(flights, deadline))
 
     def _advance(
         self, walks: list[Walk], answers: dict[Reference, Answer], deadline: Deadline
@@ -323,7 +323,7 @@ def _nowhere(labels: Sequence[str], outcomes: Sequence[Outcome]) -> Outcome:
         if type(outcome) is not NotFound:
             return outcome
     said = zip(labels, outcomes, strict=False)
-    details = [f"{label}: {outcome.detail}" for label, outcome in said if _detail(outcome)]
+    details = [f"{label}: {_detail(outcome)}" for label, outcome in said if _detail(outcome)]
     return NotFound("; ".join(details))
 
 

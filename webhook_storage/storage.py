@@ -515,14 +515,10 @@ def _storage_class(kind: str) -> type[Storage]:
 
 
 def _explain(error: ValidationError, model: type[Storage]) -> ConfigurationError:
-    """Return one error for all that is wrong, without what was given."""
-    lines, first = [], ""
-    for fault in error.errors(include_url=False, include_context=False, include_input=False):
-        path = ".".join(map(str, fault["loc"]))
-        first = first or path
-        if fault["type"] == "extra_forbidden":
-            known = model.model_fields
-            lines.append(f"unknown field {path!r}.{registry.did_you_mean(path, known)}")
-        else:
-            lines.append(f"{path}: {fault['msg']}" if path else fault["msg"])
-    return ConfigurationError(f"{model.__name__}: {'; '.join(lines)}", path=first)
+    """Return an error for what is wrong first, without what was given."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    path = ".".join(map(str, faults[0]["loc"]))
+    if faults[0]["type"] != "extra_forbidden":
+        return ConfigurationError(faults[0]["msg"], path=path or None)
+    message = f"{model.__name__} has no such field.{registry.did_you_mean(path, model.model_fields)}"
+    return ConfigurationError(message, path=path)

@@ -89,9 +89,7 @@ class Walk:
 def board(walks: list[Walk]) -> list[Flight]:
     """Put walks on flights, one for all that ask the same resolver, and return the flights."""
     # A resolver to which another walk may still come waits for that one, so that it is asked once.
-    later = {
-        question.asker for walk in walks for question in walk.plan.questions[walk.place + 1 :]
-    }
+    later = {question.asker for walk in walks for question in walk.plan.questions[walk.place + 1 :]}
     groups: dict[Asker, list[Walk]] = {}
     for walk in walks:
         question = walk.question
@@ -106,6 +104,6 @@ def board(walks: list[Walk]) -> list[Flight]:
     return flights
 
 
-def patience(flights: list[Flight], deadline: Deadline) -> float:
+def longest_wait(flights: list[Flight], deadline: Deadline) -> float:
     """Return for how long to wait for these."""
     return min(deadline.remaining(), *(flight.deadline.remaining() for flight in flights))

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from webhook_storage import capture
 from webhook_storage.contracts import Body, Exchange, Facts, Request, Response, Sink
-from webhook_storage.errors import ConfigurationError, UnknownMethodError
+from webhook_storage.errors import ConfigurationError, TemplateError, UnknownMethodError
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.registry import did_you_mean
 from webhook_storage.storage import Names, Storage, receipt
@@ -325,13 +325,11 @@ def _check_kwargs(kwargs: Mapping[str, Any], path: str, more: tuple[str, ...] = 
 
 def _check_templates(value: Any, path: str) -> None:  # noqa: ANN401 - plain data
     for text in _texts(value):
-        fault = None
         try:
             parse(text)
-        except ConfigurationError as error:
-            fault = type(error)(str(error), path=path, hint=error.hint)
-        if fault is not None:
-            raise fault
+        except TemplateError as error:
+            error.path = path
+            raise
 
 
 def _check_method(method: object, path: str) -> None:

@@ -69,18 +69,14 @@ def serve_apache(directory: Path) -> Iterator[Dav]:
         ),
     }  # fmt: skip
     conf = write_conf("apache.conf", directory / "apache.conf", values)
-    with running(
-        (program, "-f", conf, "-DFOREGROUND"), lambda: listens(port), directory / "log"
-    ):
+    with running((program, "-f", conf, "-DFOREGROUND"), lambda: listens(port), directory / "log"):
         url = f"http://127.0.0.1:{port}"
         yield Dav(url, f"{url}/digest", data)
 
 
 def _write_apache_passwords(directory: Path) -> None:
     digest = hashlib.sha1(Dav.password.encode(), usedforsecurity=False).digest()
-    (directory / "htpasswd").write_text(
-        f"{Dav.user}:{{SHA}}{base64.b64encode(digest).decode()}\n"
-    )
+    (directory / "htpasswd").write_text(f"{Dav.user}:{{SHA}}{base64.b64encode(digest).decode()}\n")
     known = f"{Dav.user}:realm:{Dav.password}".encode()
     secret = hashlib.md5(known, usedforsecurity=False).hexdigest()
     (directory / "htdigest").write_text(f"{Dav.user}:realm:{secret}\n")

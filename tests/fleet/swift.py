@@ -14,7 +14,7 @@ import httpx
 from tests.fleet.process import find_program, free_ports, is_root, listens, running, write_conf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 KINDS = ("object", "container", "account")
 
@@ -55,21 +55,22 @@ def serve_swift(directory: Path) -> Iterator[Swift]:
     _write_rings(proxy.parent / "python", directory, kinds)
 
     with contextlib.ExitStack() as servers:
+
+        def start(ready: Callable[[], bool], *command: object) -> None:
+            servers.enter_context(running(command, ready, directory / "log"))
+
         user = ("-u", "root") if is_root() else ()
-        command = (memcached, *user, "-l", "127.0.0.1", "-p", cache_port, "-m", "16")
-        log = directory / "log"
-        servers.enter_context(running(command, lambda: listens(cache_port), log))
+        cache = (memcached, *user, "-l", "127.0.0.1", "-p", cache_port, "-m", "16")
+        start(lambda: listens(cache_port), *cache)
         for kind, kind_port in kinds.items():
             storage = {**values, "kind": kind, "port": kind_port}
             conf = write_conf("swift-storage.conf", directory / f"{kind}.conf", storage)
             program = proxy.with_name(f"swift-{kind}-server")
-            # Nobody waits here: these four start side by side, and the proxy's health says the end.
-            servers.enter_context(running((program, conf, f"swift_dir={directory}"), lambda: True, log))
+            # Nobody waits here: all four start side by side, and the last one waits for all.
+            start(lambda: True, program, conf, f"swift_dir={directory}")
         conf = write_conf("swift-proxy.conf", directory / "proxy.conf", {**values, "port": port})
-        everything = (port, *storage_ports)
-        servers.enter_context(
-            running((proxy, conf, f"swift_dir={directory}"), lambda: all(map(listens, everything)) and _is_well(port), log)
-        )
+        ports = (port, *storage_ports)
+        start(lambda: _are_well(ports), proxy, conf, f"swift_dir={directory}")
         yield Swift(f"http://127.0.0.1:{port}")
 
 
@@ -80,6 +81,8 @@ def _write_rings(python: Path, directory: Path, kinds: dict[str, int]) -> None:
     subprocess.run([python, "-I", script, directory, *rings], check=True, timeout=60)
 
 
-def _is_well(port: int) -> bool:
-    answer = httpx.get(f"http://127.0.0.1:{port}/healthcheck", trust_env=False, timeout=10)
+def _are_well(ports: Sequence[int]) -> bool:
+    if not all(map(listens, ports)):
+        return False
+    answer = httpx.get(f"http://127.0.0.1:{ports[0]}/healthcheck", trust_env=False, timeout=10)
     return answer.text == "OK"

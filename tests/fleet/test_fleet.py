@@ -70,7 +70,7 @@ def test_nginx_basic(client: httpx.Client, nginx: Nginx) -> None:
         ("apikey", "X-Api-Key", "good-key", 403),
     ],
 )
-def test_nginx_headers(  # noqa: PLR0913 - a table
+def test_nginx_headers(
     client: httpx.Client, nginx: Nginx, place: str, header: str, right: str, refused: int
 ) -> None:
     """A token or key in a header is compared, not only looked for."""
@@ -107,9 +107,7 @@ def test_nginx_statuses(client: httpx.Client, nginx: Nginx) -> None:
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_nginx_redirects(
-    client: httpx.Client, nginx: Nginx, recorder: Recorder, code: int
-) -> None:
+def test_nginx_redirects(client: httpx.Client, nginx: Nginx, recorder: Recorder, code: int) -> None:
     """A redirect goes to the same origin or to any other."""
     for target in ("/open/a.txt", f"{nginx.url}/open/a.txt", f"{recorder.url}/a.txt"):
         answer = client.put(nginx.redirect(code, target), content=b"x")
@@ -142,7 +140,7 @@ def test_nginx_tls(nginx: Nginx) -> None:
     """A client that trusts the authority is served, one that trusts another is not."""
     with tls_client(nginx.pki.ca) as client:
         assert 201 == client.put(f"{nginx.tls_url}/tls.txt", content=b"x").status_code
-        with pytest.raises(httpx.ConnectError, match="[Hh]ostname mismatch"):
+        with pytest.raises(httpx.ConnectError, match=r"[Hh]ostname mismatch"):
             client.get(nginx.wrong_host_url)
     with tls_client(nginx.pki.foreign_ca) as client, pytest.raises(httpx.ConnectError):
         client.get(nginx.tls_url)

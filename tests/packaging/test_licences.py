@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PERMISSIVE = re.compile(r"\b(apache|bsd|isc|mit|psf|python software foundation|unlicense)\b", re.I)
-RESTRICTIVE = re.compile(r"\b([al]?gpl|general public|sspl|busl|proprietary|commercial)\b", re.I)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PERMISSIVE = re.compile(
+    r"\b(apache|bsd|isc|mit|psf|python software foundation|unlicense)\b", re.IGNORECASE
+)
+RESTRICTIVE = re.compile(
+    r"\b([al]?gpl|general public|sspl|busl|proprietary|commercial)\b", re.IGNORECASE
+)
 # A list of certificates; its licence asks for changes to that list only, and httpx needs it.
 ACCEPTED = {"certifi": "MPL-2.0"}
 
@@ -34,11 +41,11 @@ def installed_with(name: str, extras: frozenset[str], seen: set[str]) -> Iterato
 
 def licence_of(name: str) -> str:
     """What a distribution says about its licence, in the three places where it may say it."""
-    meta = metadata.metadata(name)
-    classifiers = [c for c in meta.get_all("Classifier") or () if c.startswith("License ::")]
+    meta = metadata.metadata(name).json
+    classifiers = [each for each in meta.get("classifier", ()) if each.startswith("License ::")]
     # The old free-text field sometimes holds the licence itself: its title is enough.
-    stated = (meta.get("License-Expression") or meta.get("License") or "").strip().split("\n")[0]
-    return " | ".join([stated, *classifiers])
+    stated = str(meta.get("license_expression") or meta.get("license") or "").strip()
+    return " | ".join([stated.partition("\n")[0], *classifiers])
 
 
 RUNTIME = sorted(set(installed_with("webhook-storage", frozenset({"all"}), set())))

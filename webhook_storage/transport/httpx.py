@@ -25,6 +25,7 @@ from webhook_storage.contracts import (
 from webhook_storage.errors import (
     ConfigurationError,
     ConnectError,
+    MalformedRequestError,
     ProtocolError,
     TimedOutError,
     TlsError,
@@ -37,8 +38,8 @@ _MEANINGS: tuple[tuple[type[Exception], type[TransportError], str], ...] = (
     (httpx.TimeoutException, TimedOutError, "the server did not go on within the time allowed"),
     (httpx.ProxyError, ConnectError, "the proxy refused the connection"),
     (httpx.ConnectError, ConnectError, "no connection could be made"),
-    (httpx.UnsupportedProtocol, ConnectError, "the URL has no scheme that can be sent to"),
-    (httpx.LocalProtocolError, ProtocolError, "the request could not be written"),
+    (httpx.UnsupportedProtocol, MalformedRequestError, "the URL has no scheme that can be sent to"),
+    (httpx.LocalProtocolError, MalformedRequestError, "the request could not be written"),
     (httpx.RemoteProtocolError, ProtocolError, "the answer broke off or was no HTTP"),
     (httpx.NetworkError, ProtocolError, "the connection broke"),
     (httpx.TransportError, ProtocolError, "the request failed on its way"),
@@ -46,7 +47,7 @@ _MEANINGS: tuple[tuple[type[Exception], type[TransportError], str], ...] = (
     (httpx.DecodingError, ProtocolError, "the body could not be decoded"),
     (httpx.TooManyRedirects, ProtocolError, "there were too many redirects"),
     (httpx.HTTPError, ProtocolError, "the request failed"),
-    (httpx.InvalidURL, ConnectError, "the URL is invalid"),
+    (httpx.InvalidURL, MalformedRequestError, "the URL is invalid"),
     (httpx.CookieConflict, ProtocolError, "the cookies are ambiguous"),
 )
 """The first that fits tells what an exception of httpx means; a test enumerates them all."""
@@ -311,10 +312,13 @@ def _to_httpx(
     request: WireRequest, stream: httpx.SyncByteStream | httpx.AsyncByteStream
 ) -> httpx.Request:
     connect, wait = request.timeout
+    headers = request.headers
+    if not any(name.lower() == "host" for name, _ in headers):
+        headers = [("Host", urlsplit(request.url).netloc), *headers]
     return httpx.Request(
         request.method,
         request.url,
-        headers=request.headers,
+        headers=headers,
         stream=stream,
         extensions={"timeout": {"connect": connect, "read": wait, "write": wait, "pool": wait}},
     )

@@ -16,6 +16,7 @@ from webhook_storage.contracts import (
 )
 from webhook_storage.errors import (
     ConnectError,
+    MalformedRequestError,
     MissingExtraError,
     ProtocolError,
     TimedOutError,
@@ -38,9 +39,10 @@ _MEANINGS: tuple[tuple[type[Exception], type[TransportError], str], ...] = (
     (urllib3.exceptions.ReadTimeoutError, TimedOutError, "the server did not go on in time"),
     (requests.exceptions.ChunkedEncodingError, ProtocolError, "the answer broke off"),
     (urllib3.exceptions.ProtocolError, ProtocolError, "the answer broke off"),
-    (requests.exceptions.InvalidURL, ConnectError, "the URL is invalid"),
-    (requests.exceptions.InvalidSchema, ConnectError, "the URL has no scheme that can be sent to"),
-    (requests.exceptions.MissingSchema, ConnectError, "the URL has no scheme"),
+    (requests.exceptions.InvalidURL, MalformedRequestError, "the URL is invalid"),
+    (requests.exceptions.InvalidSchema, MalformedRequestError, "the URL has no scheme that can be sent to"),
+    (requests.exceptions.InvalidHeader, MalformedRequestError, "a header cannot be sent"),
+    (requests.exceptions.MissingSchema, MalformedRequestError, "the URL has no scheme"),
     (requests.exceptions.RequestException, ProtocolError, "the request failed"),
     (urllib3.exceptions.HTTPError, ProtocolError, "the request failed"),
 )

@@ -53,7 +53,7 @@ _PATHS: Final = frozenset({"artifact.key", "flow.name"})
 _URL_FILTERS: Final = frozenset({"urlencode", "path", "query", "base64url"})
 _UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~+=/-]++|%[0-9A-Fa-f]{2})*+")
-_RAW = re.compile(r"[!-~]*")
+_RAW = re.compile(r"""(?:[!"$&-~]++|%[0-9A-Fa-f]{2})*+""")
 _QUERY = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]++|%[0-9A-Fa-f]{2})*+")
 _TRIPLET = re.compile(r"%[0-9A-Fa-f]{2}")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -163,14 +163,16 @@ def _split_origin(template: Template) -> tuple[str | Placeholder, tuple[str | Pl
             )
         return first, tuple(rest)
     match = _ORIGIN.match(first)
-    if match and rest and match.end() == len(first):
+    end = match.end() if match else 0
+    if match and rest and end == len(first):
         raise _misplaced(rest[0], "in the user, host or port of a URL", "Write ${BASE_URL}/...")
-    if match is None or match.group().lower() in {"http://", "https://"}:
+    no_host = match and match.group().lower() in {"http://", "https://"}
+    if match is None or no_host or first[end : end + 1] not in {"", "/", "?", "#"}:
         raise TemplateError(
             "A URL begins with a scheme, '://' and a host, or with one placeholder for them.",
             hint="Write https://host/..., or ${BASE_URL}/...",
         )
-    return match.group(), (first[match.end() :], *rest) if match.end() < len(first) else ()
+    return match.group(), (first[end:], *rest) if end < len(first) else ()
 
 
 def _url_place(placeholder: Placeholder, seen: str, following: str | Placeholder) -> Escape:
@@ -239,10 +241,12 @@ def _query_value(placeholder: Placeholder, value: str) -> str:
     """Encode a value of the query."""
     encoder = _last_filter(placeholder)
     if encoder == "raw":
-        if "#" in value or not _RAW.fullmatch(value):
+        if _UNFIT.search(value):
+            raise _refused(placeholder, value, _URL)
+        if not _RAW.fullmatch(value):
             raise placeholder.unsafe(
-                "its raw value cannot stand in a URL: it holds a blank, a '#', a control character "
-                "or one outside ASCII"
+                "its raw value holds a blank, a '#', a '%' that encodes nothing, or a character "
+                "outside ASCII"
             )
         return value
     if encoder in _URL_FILTERS:
@@ -485,6 +489,7 @@ _PASSWORD = _Rule("a password", _CONTROLS, "a control character")
 _PLAIN_TEXT = _Rule("a path or an address", _CONTROLS, "a control character")
 _TEXT = _Rule("a text", re.compile("\x00"), "a NUL character")
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*")
 _TEXT_FILTERS: Final = frozenset(
     {"json", "xml", "urlencode", "query", "base64", "base64url", "raw"}
 )
@@ -505,7 +510,7 @@ def header(template: Template, lookup: Lookup) -> str:
     else:
         if not text.isascii():  # in JSON such a character stands in a string and can be escaped
             text = "".join(char if char.isascii() else json.dumps(char)[1:-1] for char in text)
-        _check_literal(template, text, _HEADER)
+        _check_whole(template, text, _HEADER)
     if text != text.strip(" \t"):
         raise _blank_at_an_edge(template.parts[0 if text[0] in " \t" else -1])
     return text
@@ -571,12 +576,12 @@ def _fill(template: Template, lookup: Lookup, rule: _Rule) -> str:
         return value
 
     text = template.fill(lookup, check)
-    _check_literal(template, text, rule)
+    _check_whole(template, text, rule)
     return text
 
 
 def _marked_safe(placeholder: Placeholder, value: str) -> str:
-    if _PLAIN.fullmatch(value) or _last_filter(placeholder) in _TEXT_FILTERS:
+    if _UNRESERVED.fullmatch(value) or _last_filter(placeholder) in _TEXT_FILTERS:
         return value
     raise placeholder.unsafe(
         "its value holds more than letters, digits and . _ ~ -, so it could change the text around",
@@ -585,13 +590,16 @@ def _marked_safe(placeholder: Placeholder, value: str) -> str:
     )
 
 
-def _check_literal(template: Template, text: str, rule: _Rule) -> None:
-    """Refuse what the values, which have been checked, did not bring."""
-    if rule.bad.search(text):
-        own = rule.bad.search(template.text)
-        raise TemplateError(
-            f"The text of {rule.place} holds {rule.holds}.", position=own.start() if own else 0
-        )
+def _check_whole(template: Template, text: str, rule: _Rule) -> None:
+    """Refuse what no value was asked about: the author's own text, and raw values in JSON."""
+    found = rule.bad.search(text)
+    if found is None:
+        return
+    position = template.text.find(found.group())
+    if position < 0:
+        names = tuple(str(source) for source in template.sources)
+        raise UnsafeValueError(f"A raw value in {rule.place} holds {rule.holds}.", names=names)
+    raise TemplateError(f"The text of {rule.place} holds {rule.holds}.", position=position)
 
 
 def _refused(placeholder: Placeholder, value: str, rule: _Rule) -> UnsafeValueError:

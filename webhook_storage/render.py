@@ -26,27 +26,34 @@ _DEFAULT_HEADERS = {
 _OCTETS = "application/octet-stream"
 
 
-def templates(request: Request) -> Iterator[tuple[str, Template]]:
-    """Yield every template of a request with the name of the place where it stands."""
-    yield "url", parse(request.url)
-    for name in ("params", "headers", "cookies", "json", "data", "auth", "proxies", "cert", "verify"):
+def templates(request: Request) -> list[tuple[str, Template]]:
+    """Return the templates of a request that have placeholders, with the argument they are in."""
+    found: list[tuple[str, Template]] = []
+    for name in _TEMPLATED:
         value = getattr(request, name)
-        if value is not None and value is not True and value is not False:
-            yield from _walk(name, value)
-    if request.multipart:
-        yield "files", parse(request.multipart[1])
+        if value:
+            _collect(name, value, found)
+    return found
 
 
-def _walk(path: str, node: Any) -> Iterator[tuple[str, Template]]:  # noqa: ANN401 - plain data
-    """Yield the texts in a nested value; keys and bytes are none."""
+_TEMPLATED = (
+    "url", "params", "headers", "cookies", "json", "data", "auth", "multipart", "proxies", "cert",
+    "verify",
+)  # fmt: skip
+
+
+def _collect(name: str, node: Any, found: list[tuple[str, Template]]) -> None:  # noqa: ANN401 - plain data
+    """Find the templates in a nested value; keys and bytes are none."""
     if isinstance(node, str):
-        yield path, parse(node)
+        template = parse(node)
+        if not template.is_literal:
+            found.append((name, template))
     elif isinstance(node, Mapping):
-        for key, child in node.items():
-            yield from _walk(f"{path}.{key}", child)
+        for child in node.values():
+            _collect(name, child, found)
     elif isinstance(node, (list, tuple)):
-        for index, child in enumerate(node):
-            yield from _walk(f"{path}[{index}]", child)
+        for child in node:
+            _collect(name, child, found)
 
 
 def render(request: Request, lookup: Lookup) -> WireRequest:

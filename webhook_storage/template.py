@@ -548,7 +548,7 @@ class _Scanner:
 
 def _nearest(word: str, known: Iterable[str]) -> str | None:
     """Return a suggestion, which shows a known word and not the one that was written."""
-    close = difflib.get_close_matches(word[:32].lower(), list(known), 1)
+    close = difflib.get_close_matches(word[:32].lower(), list(known), 1, 0.7)
     return f"Did you mean '{close[0]}'?" if close else None
 
 

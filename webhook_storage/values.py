@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from webhook_storage import place
@@ -104,7 +104,7 @@ class _Ask:
 
 
 def ask(
-    resolution: Resolution, texts: Iterable[tuple[str, Template]], facts: Facts
+    resolution: Resolution, texts: Sequence[tuple[str, Template]], facts: Facts
 ) -> Generator[Any, Any, Values]:
     """Ask for all secrets of the templates at once and return them with the facts.
 
@@ -113,11 +113,10 @@ def ask(
             all of them, and who was asked.
         ConfigurationError: When a fact is not known in this operation.
     """
-    filled = [(path, template) for path, template in texts if not template.is_literal]
-    references = tuple(dict.fromkeys(ref for _, text in filled for ref in text.references()))
+    references = tuple(dict.fromkeys(ref for _, text in texts for ref in text.references()))
     if not references:
         values = Values({}, facts)
-        _check(filled, values, None)
+        _check(texts, values, {})
         return values
     answers: Answers = yield _Ask(resolution, references)
     _check_outcomes(references, answers)
@@ -127,7 +126,7 @@ def ask(
         if isinstance(outcome := answers[reference].outcome, Found)
     }
     values = Values(found, facts)
-    _check(filled, values, answers)
+    _check(texts, values, answers)
     return values
 
 
@@ -150,7 +149,7 @@ def _because(answers: Answers, reference: Reference) -> str:
 
 
 def _check(
-    texts: Sequence[tuple[str, Template]], values: Values, answers: Answers | None
+    texts: Sequence[tuple[str, Template]], values: Values, answers: Answers
 ) -> None:
     """Raise one error for all placeholders that have no value."""
     problems = [
@@ -169,13 +168,13 @@ def _check(
     )
 
 
-def _missing(problem: Problem, answers: Answers | None) -> str:
+def _missing(problem: Problem, answers: Answers) -> str:
     """Say what is missing and who was asked."""
     source = problem.source
     what = f"${{{source}}} is {problem.reason}"
     if problem.message:
         what += f", {problem.message}"
-    if answers is None or isinstance(source, Fact):
+    if isinstance(source, Fact):
         return what
     outcome = answers[source].outcome
     details = f": {outcome.detail}" if isinstance(outcome, NotFound) and outcome.detail else ""

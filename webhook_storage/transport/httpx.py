@@ -103,7 +103,7 @@ class HttpxTransport(Transport):
         """Send the request and return when status and headers are there."""
         pool = self._pool(request)
         try:
-            response = pool.handle_request(_to_httpx(request, _SyncStream(request.body)))
+            response = pool.handle_request(_to_httpx(request))
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise translate(error) from None
         return _Answer(response)
@@ -112,9 +112,7 @@ class HttpxTransport(Transport):
         """Do the same without blocking the event loop."""
         pool = await self._async_pool(request)
         try:
-            response = await pool.handle_async_request(
-                _to_httpx(request, _AsyncStream(request.body))
-            )
+            response = await pool.handle_async_request(_to_httpx(request))
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise translate(error) from None
         return _AsyncAnswer(response)
@@ -203,33 +201,36 @@ class _AsyncPool:
             await self.transport.aclose()
 
 
-class _SyncStream(httpx.SyncByteStream):
-    def __init__(self, body: Body | None) -> None:
-        self._body = body
+def _stream(body: Body | None) -> _Stream | httpx.ByteStream:
+    """Return the body as httpx wants it.
 
-    def __iter__(self) -> Iterator[bytes]:
-        if self._body is not None:
-            yield from self._body.chunks()
-
-
-class _AsyncStream(httpx.AsyncByteStream):
-    def __init__(self, body: Body | None) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._body is None:
-            return
-        chunks = self._body.chunks()
-        if self._body.size <= _SMALL:
-            for chunk in chunks:
-                yield chunk
-            return
-        while (chunk := await asyncio.to_thread(next, chunks, b"")) != b"":
-            yield chunk
+    A small one is read before anything is sent, so that it follows the headers at once: a server
+    that has to wait for it in between takes a quarter longer for 10 KB.
+    """
+    if body is None:
+        return httpx.ByteStream(b"")
+    if body.size <= _SMALL:
+        return httpx.ByteStream(b"".join(body.chunks()))
+    return _Stream(body)
 
 
 _SMALL = 1024 * 1024
-"""A body of up to so many bytes is read without a detour through a thread."""
+"""A body of up to so many bytes is held in memory while it is sent."""
+
+
+class _Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A large body, read while it is sent; in an event loop by a thread."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._body.chunks()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        chunks = self._body.chunks()
+        while (chunk := await asyncio.to_thread(next, chunks, b"")) != b"":
+            yield chunk
 
 
 class _Answer:
@@ -308,9 +309,7 @@ def _tls_fault(error: BaseException | None) -> TlsError | None:
     return None
 
 
-def _to_httpx(
-    request: WireRequest, stream: httpx.SyncByteStream | httpx.AsyncByteStream
-) -> httpx.Request:
+def _to_httpx(request: WireRequest) -> httpx.Request:
     connect, wait = request.timeout
     headers = request.headers
     if not any(name.lower() == "host" for name, _ in headers):
@@ -319,7 +318,7 @@ def _to_httpx(
         request.method,
         request.url,
         headers=headers,
-        stream=stream,
+        stream=_stream(request.body),
         extensions={"timeout": {"connect": connect, "read": wait, "write": wait, "pool": wait}},
     )
 

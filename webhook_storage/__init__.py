@@ -2,10 +2,8 @@
 
 Example:
     >>> import webhook_storage as ws
-    >>> storage = ws.Webhook(
-    ...     {"url": "https://files.example.com/${artifact.key}", "auth": ["me", "${PASSWORD}"]}, "PUT",
-    ...     {"url": "https://files.example.com/${artifact.key}", "auth": ["me", "${PASSWORD}"]}, "GET",
-    ... )
+    >>> place = {"url": "https://files.example.com/${artifact.key}", "auth": ("me", "${PASSWORD}")}
+    >>> storage = ws.Webhook(place, "PUT", place, "GET")
     >>> ws.Storage.from_json(storage.to_json()) == storage
     True
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -29,6 +28,8 @@ from webhook_storage.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from webhook_storage.secret import Redactor
 
 _ANSWER_LIMIT = 1024 * 1024
@@ -113,7 +114,9 @@ class Receiver:
         self._headers: dict[str, str] = {}
         for name, value in headers:
             name = name.lower()  # noqa: PLW2901 - the same name
-            self._headers[name] = f"{self._headers[name]}, {value}" if name in self._headers else value
+            self._headers[name] = (
+                f"{self._headers[name]}, {value}" if name in self._headers else value
+            )
         request = self._request
         accepted = _is_success(status, request)
         self._html = accepted and self._is_unwanted_html()
@@ -245,7 +248,10 @@ def _kind(status: int) -> tuple[type[ResponseError], str]:
         return RedirectRefusedError, "give the final URL"
     if status >= 500:  # noqa: PLR2004 - a 5xx is the server's fault
         return ServerError, "the fault is the server's; try again later"
-    return ResponseError, "the service does not take this request; compare it with its documentation"
+    return (
+        ResponseError,
+        "the service does not take this request; compare it with its documentation",
+    )
 
 
 def _named(status: int) -> str:

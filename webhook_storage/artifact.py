@@ -15,7 +15,9 @@ from webhook_storage.errors import ConfigurationError, IntegrityError, TooLargeE
 if TYPE_CHECKING:
     from webhook_storage.contracts import Body
 
-Source: TypeAlias = "bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes] | Iterable[bytes]"
+Source: TypeAlias = (
+    "bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes] | Iterable[bytes]"
+)
 """What can be stored: bytes, a path, a binary file, or an iterable of chunks."""
 
 _CHUNK = 256 * 1024
@@ -198,7 +200,9 @@ def as_body(source: Source) -> Body:
     if isinstance(source, Iterable):
         return _spool(source)
     message = f"cannot store a {type(source).__name__}"
-    raise ConfigurationError(message, hint="give bytes, a path, a binary file or an iterable of bytes")
+    raise ConfigurationError(
+        message, hint="give bytes, a path, a binary file or an iterable of bytes"
+    )
 
 
 def _spool(chunks: Iterable[bytes]) -> FileBody:

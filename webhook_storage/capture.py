@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from webhook_storage import document
-from webhook_storage.contracts import Response
 from webhook_storage.errors import ConfigurationError, UnexpectedAnswerError, UnsafeValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from webhook_storage.contracts import Response
 
 _KINDS = ("json", "header", "regex")
 
@@ -17,7 +20,7 @@ def check(captures: Mapping[str, str], path: str) -> None:
     """Check what captures say before anything is sent.
 
     Raises:
-        ConfigurationError: When one is none of ``json:/pointer``, ``header:Name``, ``regex:pattern``.
+        ConfigurationError: When one is not ``json:/pointer``, ``header:Name`` or ``regex:pattern``.
     """
     for name, rule in captures.items():
         kind, _, argument = rule.partition(":")
@@ -91,7 +94,7 @@ def select_all(pointer: str, response: Response) -> list[str]:
     return [node for node in nodes if isinstance(node, str)]
 
 
-def _children(node: Any, step: str) -> list[Any]:  # noqa: ANN401 - a JSON document
+def _children(node: Any, step: str) -> list[Any]:
     if step == "*":
         if isinstance(node, dict):
             return list(node.values())

@@ -10,10 +10,20 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NoReturn, Protocol, SupportsIndex, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    NoReturn,
+    Protocol,
+    SupportsIndex,
+    TypeAlias,
+    TypeVar,
+)
 
-from webhook_storage.secret import SecretValue
-from webhook_storage.template import Reference
+if TYPE_CHECKING:
+    from webhook_storage.secret import SecretValue
+    from webhook_storage.template import Reference
 
 T = TypeVar("T")
 
@@ -141,7 +151,7 @@ class Resolver(ABC):
         """Return None when the place can be asked, else why not. Reads no secret."""
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Let go of clients. It can be called more than once, and the resolver used again."""
 
 
@@ -149,11 +159,7 @@ class Resolver(ABC):
 
 
 class Body(Protocol):
-    """Bytes to send, as often as need be.
-
-    Attributes:
-        size: Their number.
-    """
+    """Bytes to send, as often as need be."""
 
     @property
     def size(self) -> int:
@@ -184,7 +190,7 @@ Facts: TypeAlias = Mapping[str, str]
 class Request:
     """One request as templates: what an exchange yields.
 
-    All texts in `url`, `params`, `headers`, `cookies`, `json`, `data`, `auth`, `proxies`, `cert` and
+    Texts in `url`, `params`, `headers`, `cookies`, `json`, `data`, `auth`, `proxies`, `cert` and
     `verify` are templates. Text that came from elsewhere goes through `template.escape` first, or
     into `facts`.
 
@@ -306,7 +312,7 @@ class WireRequest:
 
     __slots__ = ("body", "cert", "headers", "method", "proxies", "timeout", "url", "verify")
 
-    def __init__(  # noqa: PLR0913 - the parts of a request
+    def __init__(
         self,
         *,
         method: str,
@@ -341,8 +347,13 @@ class WireRequest:
 class WireResponse(Protocol):
     """An open answer of a transport."""
 
-    status: int
-    headers: Sequence[tuple[str, str]]
+    @property
+    def status(self) -> int:
+        """Return the HTTP status code."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, str]]:
+        """Return the headers as they came."""
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the raw bytes of the body as they come, with no content decoding."""
@@ -354,8 +365,13 @@ class WireResponse(Protocol):
 class AsyncWireResponse(Protocol):
     """An open answer of an asynchronous transport."""
 
-    status: int
-    headers: Sequence[tuple[str, str]]
+    @property
+    def status(self) -> int:
+        """Return the HTTP status code."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, str]]:
+        """Return the headers as they came."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the raw bytes of the body as they come, with no content decoding."""
@@ -386,5 +402,5 @@ class Transport(ABC):
     async def asend(self, request: WireRequest) -> AsyncWireResponse:
         """Do the same without blocking the event loop."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - some have nothing to close
         """Close idle connections. It can be called more than once."""

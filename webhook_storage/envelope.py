@@ -10,8 +10,8 @@
     payload   as it is
 
 A signature is made over the header, which holds the payload's digest, with the pre-authentication
-encoding of DSSE (https://github.com/secure-systems-lab/dsse, protocol.md). Nothing of the payload is
-looked at before the header is trusted and the digest agrees.
+encoding of DSSE (https://github.com/secure-systems-lab/dsse, protocol.md). Nothing of the payload
+is looked at before the header is trusted and the digest agrees.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ class Envelope:
             )
             if not good:
                 message = f"the signature by key {key_id!r} does not hold"
-                raise SignatureError(message, hint="the artifact was altered, or the key is another")
+                raise SignatureError(
+                    message, hint="the artifact was altered, or the key is another"
+                )
             return key_id
         return None
 
@@ -203,7 +205,7 @@ def _parse_signature(entry: object) -> tuple[str, str, bytes]:
     raise _broken("one of its signatures is malformed")
 
 
-def _parse_json(raw: bytes) -> Any:  # noqa: ANN401 - any JSON document
+def _parse_json(raw: bytes) -> Any:
     try:
         return json.loads(raw)
     except (ValueError, RecursionError):
@@ -213,4 +215,6 @@ def _parse_json(raw: bytes) -> Any:  # noqa: ANN401 - any JSON document
 
 def _broken(what: str) -> IntegrityError:
     """Return the error for bytes that are no whole envelope."""
-    return IntegrityError(f"the envelope is broken: {what}", hint="the artifact was cut; store it again")
+    return IntegrityError(
+        f"the envelope is broken: {what}", hint="the artifact was cut; store it again"
+    )

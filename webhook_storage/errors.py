@@ -71,7 +71,7 @@ class ConfigurationError(WebhookStorageError, ValueError):
     """A definition, an argument or a file says something that cannot be.
 
     Attributes:
-        path: Where, for example ``build_request_kwargs.headers``; None when there is one place only.
+        path: Where, for example ``build_request_kwargs.headers``; None where there is one place.
     """
 
     def __init__(self, message: str, *, path: str | None = None, hint: str | None = None) -> None:

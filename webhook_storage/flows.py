@@ -14,11 +14,10 @@ import platform
 import sys
 import types
 import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from webhook_storage.envelope import Envelope, Header, Keys, seal, unseal
 from webhook_storage.errors import (
@@ -34,8 +33,11 @@ from webhook_storage.errors import (
     UnexpectedAnswerError,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 Trust: TypeAlias = Literal["verified", "unsigned"]
-"""``verified`` loads what a signature or a pinned digest vouches for; ``unsigned`` loads anything."""
+"""``verified`` loads what a signature or a pinned digest vouches for, ``unsigned`` anything."""
 
 SIZE_LIMIT = 1024 * 1024 * 1024
 """Most bytes of a flow that are fetched into memory."""
@@ -76,8 +78,8 @@ def name_of(flow: object) -> str:
 def slugify(name: str) -> str:
     """Return the name in lower-case ASCII letters, digits and dashes.
 
-    A name that loses more than its case, accents and punctuation gets a digest, so that no two names
-    in another script meet in one slug.
+    A name that loses more than case, accents and punctuation gets a digest, so that no two names in
+    another script meet in one slug.
 
     Example:
         >>> slugify("My Flow (v2)")
@@ -150,7 +152,7 @@ def read_script(path: str | None) -> bytes:
     return script.read_bytes()
 
 
-def admit(  # noqa: PLR0913 - each is one of the things that can vouch
+def admit(
     data: bytes,
     *,
     name: str,
@@ -239,7 +241,7 @@ def _refuse_html(data: bytes, *, script: bool) -> None:
         raise UnexpectedAnswerError(message, status=200, hint="a login page? check the credential")
 
 
-def _admit_bare(  # noqa: PLR0913 - see admit
+def _admit_bare(
     data: bytes, name: str, *, script: bool, pinned: str | None, vouched: bool, trust: Trust
 ) -> Admitted:
     """Admit what has no envelope: a plain script, or what Prefect 1 stored."""
@@ -289,7 +291,9 @@ def check_python(stored: str) -> None:
         PythonVersionError: When they differ.
     """
     if _minor(stored) != _minor(this_python()):
-        message = f"the flow was pickled by {stored or 'an unknown Python'}, this is {this_python()}"
+        message = (
+            f"the flow was pickled by {stored or 'an unknown Python'}, this is {this_python()}"
+        )
         raise PythonVersionError(
             message, hint="load it with that version, or store the flow as a script"
         )
@@ -300,7 +304,7 @@ def _minor(version: str) -> list[str]:
     return [implementation, *numbers.split(".")[:2]]
 
 
-def load(admitted: Admitted, name: str, entrypoint: str | None = None) -> Any:  # noqa: ANN401 - any flow
+def load(admitted: Admitted, name: str, entrypoint: str | None = None) -> Any:
     """Return the flow of admitted bytes.
 
     Args:
@@ -344,7 +348,7 @@ def _execute(source: bytes, name: str) -> dict[str, Any]:
     return module.__dict__
 
 
-def _find(names: dict[str, Any], name: str, entrypoint: str | None) -> Any:  # noqa: ANN401 - any flow
+def _find(names: dict[str, Any], name: str, entrypoint: str | None) -> Any:
     """Return the object of a script that is the flow."""
     if entrypoint is not None:
         if entrypoint not in names:
@@ -382,5 +386,3 @@ def _header(kind: str, names: tuple[str, ...], payload: bytes, **more: str) -> H
         python=this_python(),
         **more,
     )
-
-

@@ -6,12 +6,15 @@ import dataclasses
 import re
 import shlex
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from webhook_storage import place
-from webhook_storage.contracts import Request, WireRequest
 from webhook_storage.render import render
 from webhook_storage.template import parse
-from webhook_storage.values import Values
+
+if TYPE_CHECKING:
+    from webhook_storage.contracts import Request, WireRequest
+    from webhook_storage.values import Values
 
 _MARK = re.compile(r"xSECRETx(\d+)x")
 _SHOWN = 4096

@@ -21,7 +21,9 @@ class Receipt(BaseModel):
     sha256: str = Field(description="Digest of the stored bytes, lower-case hex.")
     size: int = Field(description="Number of stored bytes.")
     build_time: str = Field(description="Time of storing, as `${build.time}` wrote it, in UTC.")
-    version: str | None = Field(None, description="The service's version of it, for example an ETag.")
+    version: str | None = Field(
+        None, description="The service's version of it, for example an ETag."
+    )
     captures: dict[str, str] = Field(
         default_factory=dict, description="Values taken from the answer, for `${receipt.NAME}`."
     )
@@ -33,8 +35,12 @@ class Stat(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     size: int | None = Field(None, description="Number of bytes, when the service says it.")
-    version: str | None = Field(None, description="The service's version of it, for example an ETag.")
-    modified: str | None = Field(None, description="Time of the last change, as the service says it.")
+    version: str | None = Field(
+        None, description="The service's version of it, for example an ETag."
+    )
+    modified: str | None = Field(
+        None, description="Time of the last change, as the service says it."
+    )
     content_type: str | None = Field(None, description="Media type, when the service says it.")
 
 

@@ -46,7 +46,9 @@ def next_hop(
     if not left:
         refuse("that is one redirect too many", "the server sends in a circle; give the final URL")
     if not reading and reply.status in {301, 302, 303}:
-        refuse("following would turn the request into a GET; nothing was stored", _advice(wire, target))
+        refuse(
+            "following would turn the request into a GET; nothing was stored", _advice(wire, target)
+        )
     if wire.url.startswith("https:") and target.scheme != "https":
         refuse("it leads from https to an unprotected connection", "give the final https URL")
     if _origin(target) == _origin(urlsplit(wire.url)):

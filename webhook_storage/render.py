@@ -42,7 +42,7 @@ _TEMPLATED = (
 )  # fmt: skip
 
 
-def _collect(name: str, node: Any, found: list[tuple[str, Template]]) -> None:  # noqa: ANN401 - plain data
+def _collect(name: str, node: Any, found: list[tuple[str, Template]]) -> None:
     """Find the templates in a nested value; keys and bytes are none."""
     if isinstance(node, str):
         template = parse(node)
@@ -100,7 +100,9 @@ def _headers(
             raise ConfigurationError(message, path="auth", hint="keep one of the two")
         headers.append(("Authorization", _basic(request.auth, lookup)))
     if request.cookies:
-        pairs = (f"{name}={place.cookie(parse(text), lookup)}" for name, text in request.cookies.items())
+        pairs = (
+            f"{name}={place.cookie(parse(text), lookup)}" for name, text in request.cookies.items()
+        )
         headers.append(("Cookie", "; ".join(pairs)))
     if content_type is not None and ("content-type" not in given or request.multipart):
         headers = [pair for pair in headers if pair[0].lower() != "content-type"]
@@ -113,7 +115,7 @@ def _headers(
     return headers
 
 
-def _header(value: Any, lookup: Lookup) -> str:  # noqa: ANN401 - text, number or JSON document
+def _header(value: Any, lookup: Lookup) -> str:
     """Return a header's text; a mapping or a list becomes JSON in ASCII."""
     if isinstance(value, str):
         return place.header(parse(value), lookup)
@@ -137,8 +139,6 @@ def _body(request: Request, lookup: Lookup) -> tuple[Body | None, str | None]:
     if request.json is not None:
         text = json.dumps(_document(request.json, lookup), separators=(",", ":"))
         return BytesBody(text.encode()), "application/json"
-    if isinstance(request.data, bytes):
-        return BytesBody(request.data), None
     if isinstance(request.data, str):
         return BytesBody(place.text_body(parse(request.data), lookup).encode()), None
     if request.data is not None:
@@ -173,7 +173,7 @@ def _quoted(text: str) -> str:
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _document(node: Any, lookup: Lookup) -> Any:  # noqa: ANN401 - plain data
+def _document(node: Any, lookup: Lookup) -> Any:
     """Return the JSON document with its texts filled."""
     if isinstance(node, str):
         return place.json_value(parse(node), lookup)
@@ -184,7 +184,7 @@ def _document(node: Any, lookup: Lookup) -> Any:  # noqa: ANN401 - plain data
     return node
 
 
-def _encode(pairs: Any, render_value: _Render, lookup: Lookup) -> str:  # noqa: ANN401 - see _pairs
+def _encode(pairs: Any, render_value: _Render, lookup: Lookup) -> str:
     """Return a query or a form."""
     if isinstance(pairs, str):
         return place.text_body(parse(pairs), lookup)
@@ -195,7 +195,7 @@ def _encode(pairs: Any, render_value: _Render, lookup: Lookup) -> str:  # noqa: 
     return urlencode(filled)
 
 
-def _pairs(source: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a mapping or pairs, or None
+def _pairs(source: Any) -> Iterator[tuple[str, Any]]:
     """Yield names and values; a list as value repeats the name, None leaves it out."""
     if source is None:
         return
@@ -209,9 +209,7 @@ def _path(text: str, lookup: Lookup) -> str:
     return place.plain(parse(text), lookup)
 
 
-def _cert(
-    cert: str | Sequence[str] | None, lookup: Lookup
-) -> str | tuple[str, str] | None:
+def _cert(cert: str | Sequence[str] | None, lookup: Lookup) -> str | tuple[str, str] | None:
     if cert is None or isinstance(cert, str):
         return cert and _path(cert, lookup)
     return _path(cert[0], lookup), _path(cert[1], lookup)

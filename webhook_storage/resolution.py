@@ -295,32 +295,37 @@ class Resolution:
         """End a walk with this outcome, or send it on to the next resolver."""
         plan = walk.plan
         kept = walk.question.kept if walk.question is not None else None
-        lasts = kept is not None and kept.outcome is outcome
-        if lasts and plan.memo is not None and plan.memo.kept is kept:
-            picked = plan.memo.answer.outcome
+        memo = plan.memo
+        if memo is not None and memo.kept is kept and memo.kept.outcome is outcome:
+            picked = memo.answer.outcome
         else:
             picked = pick(outcome, plan.reference.field)
         if type(picked) in self._passed and walk.go_on(picked):
             return
         answer = self._end(walk, picked, answers)
-        # Of a chain's "not found" the next time may differ, since others were asked as well.
-        if kept is not None and lasts and (type(picked) is Found or not walk.place):
+        # A chain's "not found" is made of what others said, too, and they may say otherwise.
+        if kept is not None and kept.outcome is outcome and not (walk.place and _absent(picked)):
             plan.memo = Memo(kept, answer)
 
     def _end(self, walk: Walk, outcome: Outcome, answers: dict[Reference, Answer]) -> Answer:
         """Write down what a walk came to."""
+        plan = walk.plan
         walk.end(outcome)
-        labels = walk.plan.labels
-        if len(walk.outcomes) > 1 and type(outcome) is NotFound:
-            outcome = _nowhere(labels, walk.outcomes)
-        answer = answers[walk.plan.reference] = Answer(outcome, labels[: walk.place + 1])
+        if walk.place and _absent(outcome):
+            outcome = _nowhere(plan.labels, walk.outcomes)
+        answer = answers[plan.reference] = Answer(outcome, plan.tried[walk.place])
         return answer
+
+
+def _absent(outcome: Outcome) -> bool:
+    """Tell whether a resolver does not have it, the one outcome that speaks for nobody else."""
+    return type(outcome) is NotFound
 
 
 def _nowhere(labels: Sequence[str], outcomes: Sequence[Outcome]) -> Outcome:
     """Return what a chain as a whole says when its end was reached."""
     for outcome in outcomes:
-        if type(outcome) is not NotFound:
+        if not _absent(outcome):
             return outcome
     said = zip(labels, outcomes, strict=False)
     details = [f"{label}: {_detail(outcome)}" for label, outcome in said if _detail(outcome)]

@@ -149,7 +149,9 @@ class Redactor:
 
 def _forms(values: Iterable[SecretValue]) -> list[str]:
     """Return all spellings of the secrets, longest first so that no rest of one remains."""
-    forms = {form for value in values for part in _parts(value.reveal()) for form in _spellings(part)}
+    forms = {
+        form for value in values for part in _parts(value.reveal()) for form in _spellings(part)
+    }
     forms.discard("")
     return sorted(forms, key=len, reverse=True)
 
@@ -254,7 +256,7 @@ _loggers_seen = -1
 
 
 def _cover_loggers() -> None:
-    """Put the filter on every logger of the libraries; a logger's filter does not reach children."""
+    """Put the filter on each logger of the libraries, since a filter does not reach children."""
     global _loggers_seen  # noqa: PLW0603 - loggers are global, and so is what we know of them
     existing = logging.root.manager.loggerDict
     if len(existing) == _loggers_seen:

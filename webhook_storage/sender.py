@@ -1,8 +1,8 @@
 """The choke point: the one place where templates become values and requests go out.
 
 Nothing that is raised inside leaves it. What a caller sees is an error of ours, raised after the
-handling of the original has ended, so that no traceback, cause or context reaches a frame in which a
-value stands.
+handling of the original has ended, so that no traceback, cause or context reaches a frame in which
+a value stands.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
@@ -23,8 +23,8 @@ from webhook_storage.errors import (
     UnexpectedError,
     WebhookStorageError,
 )
-from webhook_storage.redirect import next_hop
 from webhook_storage.preview import Preview, preview
+from webhook_storage.redirect import next_hop
 from webhook_storage.render import render, templates
 from webhook_storage.resolution import Resolution
 from webhook_storage.retry import IDEMPOTENT_METHODS, RETRY_STATUSES, RetryPolicy
@@ -117,7 +117,9 @@ class Sender:
         if self._resolution is None:
             names = DEFAULT_CHAIN
             chain = [registry.load("webhook_storage.resolvers", name) for name in names]
-            self._resolution = Resolution([cast("Callable[[], Resolver]", make)() for make in chain])
+            self._resolution = Resolution(
+                [cast("Callable[[], Resolver]", make)() for make in chain]
+            )
         return self._resolution
 
     def run(self, exchange: Exchange[T]) -> T:
@@ -178,7 +180,7 @@ class Sender:
         return values.fill(wanted.templates)
 
     def _rehearse(self, exchange: Exchange[Any]) -> _Steps[Preview]:
-        """Render the first request twice: with its values, to see that it can be, and with marks."""
+        """Render the first request twice: with values, to see that it can be, and with marks."""
         wish = next(exchange)
         if isinstance(wish, Wanted):
             wish = exchange.send({name: SecretValue("") for name in wish.templates})
@@ -265,10 +267,10 @@ class Sender:
 class Effect(Protocol):
     """Something to be done that blocks, in both ways of doing it."""
 
-    def perform(self) -> Any:  # noqa: ANN401 - each effect has its own result
+    def perform(self) -> Any:
         """Do it and block."""
 
-    async def aperform(self) -> Any:  # noqa: ANN401 - each effect has its own result
+    async def aperform(self) -> Any:
         """Do it and let others go on."""
 
 
@@ -359,7 +361,7 @@ async def _aperform(steps: _Steps[T]) -> T:
         return cast("T", stop.value)
 
 
-# --- what leaves -----------------------------------------------------------------------------------
+# --- what leaves ---------------------------------------------------------------------------------
 
 
 def presentable(error: BaseException) -> BaseException:
@@ -384,7 +386,9 @@ def _origin(error: BaseException) -> str:
     traceback, where = error.__traceback__, "an unknown place"
     while traceback is not None:
         frame = traceback.tb_frame
-        where = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}, line {traceback.tb_lineno}"
+        where = (
+            f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}, line {traceback.tb_lineno}"
+        )
         traceback = traceback.tb_next
     return where
 
@@ -393,11 +397,16 @@ def _log(request: Request, outcome: Reply | TransportError, elapsed: float) -> N
     if log.isEnabledFor(logging.INFO):
         size = outcome.size if isinstance(outcome, Reply) else 0
         log.info(
-            "%s %s: %s, %.3f s, %d bytes", request.method, request.url, describe(outcome), elapsed, size
+            "%s %s: %s, %.3f s, %d bytes",
+            request.method,
+            request.url,
+            describe(outcome),
+            elapsed,
+            size,
         )
 
 
-# --- the current sender ------------------------------------------------------------------------------
+# --- the current sender --------------------------------------------------------------------------
 
 _current: ContextVar[Sender | None] = ContextVar("webhook_storage_sender", default=None)
 _installed: Sender | None = None

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -21,8 +20,12 @@ from webhook_storage.contracts import Body, Exchange, Facts, Response, Sink, Wan
 from webhook_storage.errors import ConfigurationError, FlowNotFoundError
 from webhook_storage.flows import Admitted, Packed, Trust, name_of, slugify
 from webhook_storage.receipt import Receipt, Stat, build_time
-from webhook_storage.secret import SecretValue
 from webhook_storage.sender import current_sender
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from webhook_storage.secret import SecretValue
 
 Names: TypeAlias = list[str]
 """Spelled out here, because inside of the class `list` is the operation."""
@@ -43,14 +46,18 @@ class Storage(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, validate_assignment=True)
 
     version: Literal[1] = Field(1, description="Version of this format.")
-    stored_as_script: bool = Field(False, description="Store the script instead of a pickle.")
+    stored_as_script: bool = Field(
+        default=False, description="Store the script instead of a pickle."
+    )
     flow_script_path: str | None = Field(None, description="Path of the script with the flows.")
     entrypoint: str | None = Field(None, description="Name of the flow's object in the script.")
     signing_keys: dict[str, str] = Field(
         default_factory=dict,
         description="Placeholder of a key by key id; the first signs flows, all verify them.",
     )
-    flows: dict[str, str] = Field(default_factory=dict, description="Key of each flow, by its name.")
+    flows: dict[str, str] = Field(
+        default_factory=dict, description="Key of each flow, by its name."
+    )
     receipts: dict[str, Receipt] = Field(
         default_factory=dict, description="What was stored, by its key."
     )
@@ -64,8 +71,8 @@ class Storage(BaseModel):
         """Check the fields.
 
         Raises:
-            ConfigurationError: When one is unknown or wrong; it names the field and never shows what
-                was given, which may be a secret.
+            ConfigurationError: When one is unknown or wrong; it names the field and never shows
+                what was given, which may be a secret.
         """
         try:
             super().__init__(**data)
@@ -197,7 +204,7 @@ class Storage(BaseModel):
         return await current_sender().arun(self.list_exchange({}))
 
     def remember(self, receipt: Receipt) -> Self:
-        """Keep a receipt, so that it travels in the storage's JSON and `get` compares the digest."""
+        """Keep a receipt, so that it travels in the JSON and `get` compares the digest."""
         self.receipts[receipt.key] = receipt
         return self
 
@@ -238,7 +245,7 @@ class Storage(BaseModel):
         """Do as `build` does, without blocking the event loop."""
         return await current_sender().arun(self._build(self._pack()))
 
-    def get_flow(self, name: str, *, trust: Trust = "verified") -> Any:  # noqa: ANN401 - any flow
+    def get_flow(self, name: str, *, trust: Trust = "verified") -> Any:
         """Fetch a flow and return it, ready to run.
 
         It is loaded only when a signature of one of the `signing_keys` holds, or its digest is the
@@ -257,7 +264,7 @@ class Storage(BaseModel):
         admitted = current_sender().run(self._fetch_flow(name, trust))
         return flow_format.load(admitted, name, self.entrypoint)
 
-    async def aget_flow(self, name: str, *, trust: Trust = "verified") -> Any:  # noqa: ANN401
+    async def aget_flow(self, name: str, *, trust: Trust = "verified") -> Any:
         """Do as `get_flow` does, without blocking the event loop while fetching."""
         admitted = await current_sender().arun(self._fetch_flow(name, trust))
         return flow_format.load(admitted, name, self.entrypoint)
@@ -328,7 +335,11 @@ class Storage(BaseModel):
 
     def _put(self, source: Source, key: str | None) -> Exchange[Receipt]:
         body = MeasuredBody(as_body(source))
-        if key is None and isinstance(source, (str, Path)) and "artifact.key" in self.naming_facts():
+        if (
+            key is None
+            and isinstance(source, (str, Path))
+            and "artifact.key" in self.naming_facts()
+        ):
             key = Path(source).name
         if key is not None and not self.naming_facts() & {"artifact.key"}:
             message = "a key was given, and the URL has no ${artifact.key}"
@@ -419,10 +430,10 @@ class Storage(BaseModel):
         naming = self.naming_facts()
         return "flow.name" in naming or (bool(naming & _NAMING_FACTS) and key != other)
 
-    # --- facts --------------------------------------------------------------------------------------
+    # --- facts ------------------------------------------------------------------------------------
 
     def _flow_receipt(self, name: str) -> Receipt | None:
-        """Return the receipt of a flow; flows of one script in one place share that of the first."""
+        """Return a flow's receipt; flows of one script in one place share that of the first."""
         own = self.receipts.get(self.flows[name])
         shared = self.stored_as_script and not self.naming_facts() & _NAMING_FACTS
         return self.receipts.get(next(iter(self.flows.values()))) if shared else own
@@ -478,7 +489,7 @@ def _flow_facts(name: str, key: str) -> dict[str, str]:
     return {"flow.name": name, "flow.slug": key, "artifact.key": key}
 
 
-def receipt(  # noqa: PLR0913 - the parts of a receipt
+def receipt(
     location: str,
     body: Body,
     facts: Facts,
@@ -501,7 +512,9 @@ def receipt(  # noqa: PLR0913 - the parts of a receipt
 def _check_signing_keys(keys: Mapping[str, str]) -> None:
     for key_id, text in keys.items():
         if not (text.startswith(("${", "$<")) and text.endswith(("}", ">"))):
-            message = "a signing key is a placeholder, for example ${FLOW_KEY}, never the key itself"
+            message = (
+                "a signing key is a placeholder, for example ${FLOW_KEY}, never the key itself"
+            )
             raise ConfigurationError(message, path=f"signing_keys.{key_id}")
 
 
@@ -520,5 +533,7 @@ def _explain(error: ValidationError, model: type[Storage]) -> ConfigurationError
     path = ".".join(map(str, faults[0]["loc"]))
     if faults[0]["type"] != "extra_forbidden":
         return ConfigurationError(faults[0]["msg"], path=path or None)
-    message = f"{model.__name__} has no such field.{registry.did_you_mean(path, model.model_fields)}"
+    message = (
+        f"{model.__name__} has no such field.{registry.did_you_mean(path, model.model_fields)}"
+    )
     return ConfigurationError(message, path=path)

@@ -342,8 +342,8 @@ def _as_is(_: Placeholder, value: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Put quotes around a text that needs them."""
-    if _UNQUOTED.fullmatch(text):
+    """Put quotes around a text that needs them, or would make an operator with its neighbours."""
+    if _UNQUOTED.fullmatch(text) and text[0] not in "-+" and text[-1] != ":":
         return text
     return f'"{text}"' if "'" in text else f"'{text}'"
 

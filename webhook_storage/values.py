@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from webhook_storage import place
 from webhook_storage.contracts import (
@@ -23,9 +22,13 @@ from webhook_storage.errors import (
     SecretNotFoundError,
     SecretUnavailableError,
 )
-from webhook_storage.resolution import Answers, Resolution
 from webhook_storage.secret import Redactor, SecretValue
 from webhook_storage.template import Fact, Problem, Reference, Template, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from webhook_storage.resolution import Answers, Resolution
 
 _REFUSALS: tuple[tuple[type[Outcome], type[SecretError], str], ...] = (
     (Invalid, SecretInvalidError, "is not a reference that can be answered"),
@@ -133,7 +136,9 @@ def ask(
 def _check_outcomes(references: Sequence[Reference], answers: Answers) -> None:
     """Refuse to go on when somebody could not answer; a default is for what is absent."""
     for kind, error, words in _REFUSALS:
-        hit = [reference for reference in references if isinstance(answers[reference].outcome, kind)]
+        hit = [
+            reference for reference in references if isinstance(answers[reference].outcome, kind)
+        ]
         if hit:
             lines = [f"${{{reference}}} {words}{_because(answers, reference)}" for reference in hit]
             raise error("; ".join(lines), names=tuple(map(str, hit)), hint=_advice(hit[0]))
@@ -148,13 +153,9 @@ def _because(answers: Answers, reference: Reference) -> str:
     return f" (asked: {asked}{': ' if asked and detail else ''}{detail})"
 
 
-def _check(
-    texts: Sequence[tuple[str, Template]], values: Values, answers: Answers
-) -> None:
+def _check(texts: Sequence[tuple[str, Template]], values: Values, answers: Answers) -> None:
     """Raise one error for all placeholders that have no value."""
-    problems = [
-        (path, problem) for path, text in texts for problem in text.problems(values.lookup)
-    ]
+    problems = [(path, problem) for path, text in texts for problem in text.problems(values.lookup)]
     if not problems:
         return
     for path, problem in problems:
@@ -198,6 +199,4 @@ def _unknown_fact(path: str, fact: Fact) -> ConfigurationError:
         if fact.name.startswith("receipt.")
         else "give a key, or leave the placeholder out"
     )
-    return ConfigurationError(
-        f"${{{fact}}} is not known in this operation", path=path, hint=hint
-    )
+    return ConfigurationError(f"${{{fact}}} is not known in this operation", path=path, hint=hint)

@@ -35,12 +35,14 @@ class Memo(NamedTuple):
 class Plan:
     """Whom to ask for a reference, and the last answer."""
 
-    __slots__ = ("labels", "memo", "questions", "reference")
+    __slots__ = ("labels", "memo", "questions", "reference", "tried")
 
     def __init__(self, reference: Reference, questions: tuple[Question, ...]) -> None:
         self.reference = reference
         self.questions = questions
         self.labels = tuple(question.asker.label for question in questions)
+        # Who was asked by the time a walk has come to each place.
+        self.tried = [self.labels[: place + 1] for place in range(len(questions))] or [()]
         self.memo: Memo | None = None
 
 

@@ -29,7 +29,9 @@ _KWARGS = (
 )  # fmt: skip
 """Keyword arguments of `requests.request` that mean the same here."""
 
-_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "x-api-key", "x-auth-token", "cookie"})
+_CREDENTIALS = frozenset(
+    {"authorization", "proxy-authorization", "x-api-key", "x-auth-token", "cookie"}
+)
 _BARE_NAME = re.compile(r"(?<!\$)\$([A-Z_][A-Z0-9_]{2,})")
 
 
@@ -72,7 +74,9 @@ class Webhook(Storage):
 
     build_request_kwargs: dict[str, Any] = Field(description="Kwargs of the request that stores.")
     build_request_http_method: str = Field(description="Its HTTP method.")
-    get_flow_request_kwargs: dict[str, Any] = Field(description="Kwargs of the request that fetches.")
+    get_flow_request_kwargs: dict[str, Any] = Field(
+        description="Kwargs of the request that fetches."
+    )
     get_flow_request_http_method: str = Field(description="Its HTTP method.")
     exists_request: dict[str, Any] | None = Field(
         None, description="Kwargs and 'method' of the request that asks for an artifact."
@@ -85,20 +89,21 @@ class Webhook(Storage):
     )
     captures: dict[str, str] = Field(
         default_factory=dict,
-        description="Values from the answer to a store: json:/pointer, header:Name, regex:(pattern).",
+        description="Values from the answer to a store: json:/pointer, header:Name, regex:(x).",
     )
     accept_statuses: Statuses | None = Field(
         None, description="Statuses that mean it is stored; every 2xx by default."
     )
     idempotent: bool | None = Field(
-        None, description="Whether storing twice does the same as once; by default when it is a PUT."
+        None,
+        description="Whether storing twice does the same as once; by default when it is a PUT.",
     )
     redirect_hosts: Names = Field(
         default_factory=list, description="Patterns of other hosts from which to fetch."
     )
-    allow_html: bool = Field(False, description="Whether HTML pages are artifacts here.")
+    allow_html: bool = Field(default=False, description="Whether HTML pages are artifacts here.")
 
-    def __init__(  # noqa: PLR0913 - these are Prefect 1's
+    def __init__(
         self,
         build_request_kwargs: Mapping[str, Any],
         build_request_http_method: str,
@@ -135,13 +140,13 @@ class Webhook(Storage):
 
     @field_validator("build_request_kwargs", "get_flow_request_kwargs", mode="before")
     @classmethod
-    def _plain(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+    def _plain(cls, value: Any) -> Any:
         """Turn tuples into lists, so that a definition equals itself after JSON."""
         return _plain_data(value)
 
     @field_validator("exists_request", "delete_request", "list_request", mode="before")
     @classmethod
-    def _plain_too(cls, value: Any) -> Any:  # noqa: ANN401 - whatever was given
+    def _plain_too(cls, value: Any) -> Any:
         return _plain_data(value)
 
     # --- exchanges --------------------------------------------------------------------------------
@@ -151,7 +156,9 @@ class Webhook(Storage):
         kwargs = self.build_request_kwargs
         files: Mapping[str, str] | None = kwargs.get("files")
         if kwargs.get("data") is not None and not files:
-            message = "build_request_kwargs['data'] is the flow content and should not be set directly"
+            message = (
+                "build_request_kwargs['data'] is the flow content and should not be set directly"
+            )
             warnings.warn(message, RuntimeWarning, stacklevel=2)
             kwargs = {name: value for name, value in kwargs.items() if name != "data"}
         request = self._request(
@@ -199,7 +206,9 @@ class Webhook(Storage):
         response = yield self._request(kwargs, "HEAD", facts, returns=absent | refused)
         if response.status in refused:
             headers = {**kwargs.get("headers", {}), "Range": "bytes=0-0"}
-            request = self._request({**kwargs, "headers": headers}, "GET", facts, returns=absent | {416})
+            request = self._request(
+                {**kwargs, "headers": headers}, "GET", facts, returns=absent | {416}
+            )
             response = yield request
         return None if response.status in absent else _stat(response)
 
@@ -257,7 +266,9 @@ class Webhook(Storage):
     def _fetch_url(self, field: str) -> dict[str, Any]:
         """Return the fetch request's kwargs for another method on the same URL."""
         if self.get_flow_request_http_method != "GET":
-            message = f"what is fetched by {self.get_flow_request_http_method} has no URL of its own"
+            message = (
+                f"what is fetched by {self.get_flow_request_http_method} has no URL of its own"
+            )
             raise ConfigurationError(message, path=field, hint=f"give a {field}")
         return self.get_flow_request_kwargs
 
@@ -323,7 +334,7 @@ def _check_kwargs(kwargs: Mapping[str, Any], path: str, more: tuple[str, ...] = 
     _lint(kwargs, path)
 
 
-def _check_templates(value: Any, path: str) -> None:  # noqa: ANN401 - plain data
+def _check_templates(value: Any, path: str) -> None:
     for text in _texts(value):
         try:
             parse(text)
@@ -338,15 +349,19 @@ def _check_method(method: object, path: str) -> None:
         raise ConfigurationError(message, path=path)
 
 
-def _is_texts(value: Any) -> bool:  # noqa: ANN401 - plain data
+def _is_texts(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
-def _is_pair(value: Any) -> bool:  # noqa: ANN401 - plain data
+def _is_pair(value: Any) -> bool:
     return isinstance(value, list) and [type(text) for text in value] == [str, str]
 
 
-def _is_number(value: Any) -> bool:  # noqa: ANN401 - plain data
+def _is_timeouts(value: Any) -> bool:
+    return isinstance(value, list) and [_is_number(number) for number in value] == [True, True]
+
+
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
@@ -359,13 +374,15 @@ _SHAPES: dict[str, tuple[Any, str]] = {
         lambda value: _is_texts(value) and len(value) == 1,
         "one form field with the file name of the artifact, for example {'file': '${flow.slug}'}",
     ),
-    "auth": (_is_pair, "a list of user and password, [\"me\", \"${PASSWORD}\"]"),
+    "auth": (_is_pair, 'a list of user and password, ["me", "${PASSWORD}"]'),
     "timeout": (
-        lambda value: _is_number(value)
-        or (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))),  # noqa: PLR2004
+        lambda value: _is_number(value) or _is_timeouts(value),
         "a number of seconds, or a list of two: to connect, and to wait",
     ),
-    "verify": (lambda value: isinstance(value, (bool, str)), "true, false or the path of a CA file"),
+    "verify": (
+        lambda value: isinstance(value, (bool, str)),
+        "true, false or the path of a CA file",
+    ),
     "cert": (lambda value: isinstance(value, str) or _is_pair(value), "a path, or a list of two"),
     "proxies": (_is_texts, "a mapping of URL schemes to proxies"),
     "allow_redirects": (lambda value: isinstance(value, bool), "true or false"),
@@ -387,7 +404,7 @@ def _lint(kwargs: Mapping[str, Any], path: str) -> None:
         warnings.warn(message, LiteralSecretWarning, stacklevel=6)
 
 
-# --- small readings -----------------------------------------------------------------------------------
+# --- small readings ------------------------------------------------------------------------------
 
 
 def _split(request: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -396,7 +413,7 @@ def _split(request: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     return kwargs, request["method"]
 
 
-def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - plain data
+def _texts(value: Any) -> Iterator[str]:
     """Yield the texts in plain data, keys left out."""
     if isinstance(value, str):
         yield value
@@ -408,7 +425,7 @@ def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 - plain data
             yield from _texts(child)
 
 
-def _plain_data(value: Any, path: str = "") -> Any:  # noqa: ANN401 - whatever was given
+def _plain_data(value: Any, path: str = "") -> Any:
     """Return the value as JSON would give it back."""
     if isinstance(value, Mapping):
         return {str(name): _plain_data(child, f"{path}.{name}") for name, child in value.items()}
@@ -416,11 +433,13 @@ def _plain_data(value: Any, path: str = "") -> Any:  # noqa: ANN401 - whatever w
         return [_plain_data(child, path) for child in value]
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    message = f"{path.removeprefix('.')} is a {type(value).__name__}; a definition holds plain data only"
+    message = (
+        f"{path.removeprefix('.')} is a {type(value).__name__}; a definition holds plain data only"
+    )
     raise ValueError(message)
 
 
-def _timeout(value: Any) -> tuple[float, float]:  # noqa: ANN401 - a number, a list or nothing
+def _timeout(value: Any) -> tuple[float, float]:
     if value is None:
         return Request.timeout
     if isinstance(value, list):
@@ -428,7 +447,7 @@ def _timeout(value: Any) -> tuple[float, float]:  # noqa: ANN401 - a number, a l
     return float(value), float(value)
 
 
-def _cert(value: Any) -> str | tuple[str, str] | None:  # noqa: ANN401 - a text, a list or nothing
+def _cert(value: Any) -> str | tuple[str, str] | None:
     return (value[0], value[1]) if isinstance(value, list) else value
 
 
@@ -456,7 +475,7 @@ def _stat(response: Response) -> Stat:
     )
 
 
-# --- Prefect 1 ----------------------------------------------------------------------------------------
+# --- Prefect 1 -----------------------------------------------------------------------------------
 
 _PREFECT_NAME = re.compile(r"\$(?:(\$)|\{[^}]*\}|([A-Za-z_][A-Za-z0-9_]*))")
 
@@ -474,11 +493,9 @@ def _from_prefect_1(fields: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _with_braces(value: Any) -> Any:  # noqa: ANN401 - plain data
+def _with_braces(value: Any) -> Any:
     if isinstance(value, str):
         return _PREFECT_NAME.sub(lambda found: f"${{{found[2]}}}" if found[2] else found[0], value)
     if isinstance(value, Mapping):
         return {name: _with_braces(child) for name, child in value.items()}
     return value
-
-

@@ -40,12 +40,12 @@ _LONGEST_WAIT = 1.0
 class DirectoryResolver(Resolver):
     """Secrets in files that bear their names, read at the time of asking.
 
-    The file may be called ``API_TOKEN``, ``api_token`` or ``api-token``. One line break at its end is
-    not part of the secret.
+    The file may be called ``API_TOKEN``, ``api_token`` or ``api-token``. One line break at its end
+    is not part of the secret.
 
     Args:
-        paths: Directories, asked in this order; None stands for ``$CREDENTIALS_DIRECTORY``, if it is
-            set, and ``/run/secrets``.
+        paths: Directories, asked in this order; None stands for ``$CREDENTIALS_DIRECTORY``, if that
+            is set, and ``/run/secrets``.
 
     Example:
         >>> DirectoryResolver(paths=["/run/secrets"])
@@ -75,17 +75,19 @@ class DirectoryResolver(Resolver):
             return Invalid("takes no options")
         if not name or name.startswith(".") or not set(name).isdisjoint("/\\\0"):
             return Invalid("the name of a file is wanted, without a path or a leading dot")
+        absent = NotFound()
         for directory in self._directories():
             for candidate in dict.fromkeys((name, name.lower(), name.lower().replace("_", "-"))):
                 outcome = _read(directory, candidate, deadline)
                 if not isinstance(outcome, NotFound):
                     return outcome
-        return NotFound()
+                absent = outcome if outcome.detail else absent
+        return absent
 
     def _directories(self) -> Iterator[str]:
         """Yield the directories to look in."""
         if self.paths is not None:
-            yield from map(os.fspath, self.paths)
+            yield from (os.fspath(path) for path in self.paths)
             return
         if credentials := os.environ.get("CREDENTIALS_DIRECTORY"):
             yield credentials

@@ -1,8 +1,8 @@
 """A ``.env`` file in the current directory.
 
-Facts: the documentation of python-dotenv (``dotenv_values``, ``interpolate``, "Disable load_dotenv"
-for ``PYTHON_DOTENV_DISABLED``). Passwords hold dollars, so nothing is interpolated; children of this
-process are not to have the secrets, so nothing is exported.
+Facts: the documentation of python-dotenv (``dotenv_values``, ``interpolate``, and "Disable
+load_dotenv" for ``PYTHON_DOTENV_DISABLED``). Passwords hold dollars, so nothing is interpolated;
+children of this process are not to have the secrets, so nothing is exported.
 """
 
 from __future__ import annotations

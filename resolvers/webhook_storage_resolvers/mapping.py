@@ -45,7 +45,9 @@ class MappingResolver(Resolver):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """Refuse to be serialized."""
-        message = "a mapping resolver holds secrets and cannot be pickled; the process that needs them makes its own"
+        message = (
+            "a mapping resolver holds secrets and cannot be pickled; make one where it is used"
+        )
         raise TypeError(message)
 
     def __copy__(self) -> Self:

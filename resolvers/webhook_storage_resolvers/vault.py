@@ -1,9 +1,8 @@
 """HashiCorp Vault and OpenBao: the key/value engine, version 2, with a token.
 
-Facts: "KV secrets engine - version 2 (API)", "/sys/health" and "Vault CLI: environment variables" of
-the Vault and OpenBao documentation; the documentation and source of hvac 2.4 (``RawAdapter``,
-``read_secret_version``). Vault answers 403 to a wrong token, to a forbidden path and to a missing
-mount alike, and 404 with a body to a version that was deleted.
+Facts: "Commands (CLI): environment variables" of the Vault documentation; the documentation and
+source of hvac 2.4 (``RawAdapter``, ``read_secret_version``). hvac itself reads part of the
+environment, and that when it is imported, so everything is read and handed over here.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from webhook_storage.contracts import (
     Deadline,
-    Forbidden,
     Found,
     Invalid,
     NotFound,
@@ -27,9 +25,10 @@ from webhook_storage.contracts import (
 from webhook_storage.document import MISSING, parse, select, spell
 from webhook_storage.errors import ConfigurationError, MissingExtraError
 from webhook_storage.secret import SecretValue, silenced_logs
+from webhook_storage_resolvers.vault_answers import ailment, outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import requests
 
@@ -64,11 +63,11 @@ class VaultResolver(Resolver):
     is mounted at ``secret``; ``secret/data/app``, as the API spells it, is the same, and
     ``?version=3`` reads an older version. A path of one word lies in `mount`.
 
-    The token is read when it is needed: from the environment variable `token_variable`, else from the
-    file `token_file`. With neither given it is ``VAULT_TOKEN``, ``BAO_TOKEN`` or ``~/.vault-token``.
-    The environment variables of the Vault command line, and their ``BAO_`` twins, say the rest:
-    ``VAULT_ADDR``, ``VAULT_NAMESPACE``, ``VAULT_CACERT``, ``VAULT_CAPATH``, ``VAULT_CLIENT_CERT``,
-    ``VAULT_CLIENT_KEY``, ``VAULT_SKIP_VERIFY``, ``VAULT_CLIENT_TIMEOUT``.
+    The token is read when it is needed: from the environment variable `token_variable`, else from
+    the file `token_file`. With neither given it is ``VAULT_TOKEN``, ``BAO_TOKEN`` or
+    ``~/.vault-token``. The environment variables of the Vault command line, and their ``BAO_``
+    twins, say the rest: ``VAULT_ADDR``, ``VAULT_NAMESPACE``, ``VAULT_CACERT``, ``VAULT_CAPATH``,
+    ``VAULT_CLIENT_CERT``, ``VAULT_CLIENT_KEY``, ``VAULT_SKIP_VERIFY``, ``VAULT_CLIENT_TIMEOUT``.
 
     Args:
         address: For example ``https://vault.example.com:8200``; by default ``VAULT_ADDR``.
@@ -137,7 +136,7 @@ class VaultResolver(Resolver):
             return f"{error}: {error.hint}"
         except Exception as error:  # noqa: BLE001 - only what kind of failure it is may be told
             return f"no connection, {type(error).__name__}"
-        return _STATES.get(answer.status_code, f"answers with status {answer.status_code}")
+        return ailment(answer.status_code)
 
     def close(self) -> None:
         """Close the connections; the next question opens new ones."""
@@ -204,7 +203,7 @@ class VaultResolver(Resolver):
                 answer = client.secrets.kv.v2.read_secret_version(
                     path.path, path.version, path.mount, raise_on_deleted_version=True
                 )
-                return _outcome(answer, path)
+                return outcome_of(answer, path.mount)
         except MissingExtraError as error:
             return Unavailable(f"{error}: {error.hint}")
         except Exception as error:  # noqa: BLE001 - its text may hold the token or the answer
@@ -279,14 +278,6 @@ class VaultResolver(Resolver):
 
 
 _NO_ADDRESS = "no address: set VAULT_ADDR"
-_STATES: dict[int, str | None] = {
-    200: None,
-    429: None,  # a standby, which passes requests on
-    473: None,  # a performance standby, which reads
-    472: "is a disaster recovery secondary, which answers nobody",
-    501: "is not initialized",
-    503: "is sealed",
-}
 
 
 def _variable(name: str) -> str | None:
@@ -323,81 +314,3 @@ def _field(outcome: Outcome, name: str | None) -> Outcome:
     if text is None:
         return Invalid("the field is no text")
     return Found(value=SecretValue(text), version=outcome.version)
-
-
-def _outcome(answer: requests.Response, path: _Path) -> Outcome:
-    """Return what an answer means."""
-    status = answer.status_code
-    body = parse(answer.text)
-    if not isinstance(body, dict):
-        body = None
-    if status == 200 and body is not None:  # noqa: PLR2004 - as RFC 9110 names it
-        return _found(body)
-    if status == 404 and body is not None:  # noqa: PLR2004 - as RFC 9110 names it
-        return _not_found(body, path)
-    if status in {401, 403}:
-        return Forbidden("the token is wrong or may not read this", maybe_missing=True)
-    if status == 400:  # noqa: PLR2004 - as RFC 9110 names it
-        if _says(body, "missing client token"):
-            return Forbidden("the token did not arrive")
-        return Invalid("Vault does not understand the path or version")
-    if status == 405:  # noqa: PLR2004 - as RFC 9110 names it
-        return Invalid(f'the engine at "{path.mount}" is not a key/value engine')
-    return Unavailable(_trouble(status, body), retry_after=_retry_after(answer))
-
-
-def _found(body: Mapping[str, Any]) -> Outcome:
-    """Return the secret in a successful answer."""
-    data = select(body, "/data/data")
-    version = select(body, "/data/metadata/version")
-    if not isinstance(data, dict) or version is MISSING:
-        return Invalid("the engine is not a key/value engine of version 2")
-    text = spell(data)
-    if text is None:
-        return Invalid("the secret is no text")
-    return Found(value=SecretValue(text), structured=True, version=str(version))
-
-
-def _not_found(body: Mapping[str, Any], path: _Path) -> Outcome:
-    """Tell an absent secret from an absent engine."""
-    if _says(body, "no handler for route"):
-        return Invalid(f'no engine is mounted at "{path.mount}"')
-    if _says(body, "versioned"):
-        return Invalid("the path is not that of a secret in a versioned engine")
-    metadata = select(body, "/data/metadata")
-    if isinstance(metadata, dict):
-        word = "destroyed" if metadata.get("destroyed") else "deleted"
-        return NotFound(f"version {metadata.get('version')} was {word}")
-    if body.get("errors") != []:
-        return Unavailable("the answer is not one of Vault's")
-    return NotFound()
-
-
-def _says(body: Mapping[str, Any] | None, words: str) -> bool:
-    """Tell whether the errors or warnings of an answer hold these words."""
-    return any(words in text for text in _texts(body))
-
-
-def _texts(body: Mapping[str, Any] | None) -> Iterator[str]:
-    for name in ("errors", "warnings"):
-        texts = body.get(name) if body else None
-        yield from (text for text in texts or () if isinstance(text, str))
-
-
-def _trouble(status: int, body: Mapping[str, Any] | None) -> str:
-    """Say why there is neither a secret nor a refusal."""
-    if 300 <= status < 400:  # noqa: PLR2004 - the redirects
-        return "redirects to another server, to which the token is not sent"
-    if status == 429:  # noqa: PLR2004 - as RFC 6585 names it
-        return "too many requests"
-    if status == 503 and _says(body, "sealed"):  # noqa: PLR2004 - as RFC 9110 names it
-        return "is sealed"
-    if status in {200, 404}:
-        return "the answer is not one of Vault's"
-    return f"answered with status {status}"
-
-
-def _retry_after(answer: requests.Response) -> float | None:
-    """Return the seconds that the server asks to wait."""
-    text = answer.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 9 else None  # noqa: PLR2004

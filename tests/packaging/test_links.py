@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HIDDEN = {"node_modules", ".venv", ".fleet", ".git", "seeds"}
+FOLDERS = ("docs", "resolvers", "presets", "examples", "tests", "benchmarks")
 DOCUMENTS = sorted(
-    path for path in ROOT.rglob("*.md") if not HIDDEN & set(path.relative_to(ROOT).parts)
+    [*ROOT.glob("*.md"), *(path for name in FOLDERS for path in (ROOT / name).rglob("*.md"))]
 )
 CODE = re.compile(r"^( *)(```|~~~).*?^\1\2 *$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^]]*]\(<?([^)>\s]+)>?(?:\s+\"[^\"]*\")?\)|^\[[^]]+]:\s*(\S+)", re.MULTILINE)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from email.utils import formatdate
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from webhook_storage.artifact import FileSink, PathBody
@@ -19,6 +18,9 @@ from webhook_storage.contracts import (
     WireResponse,
 )
 from webhook_storage.errors import ConnectError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
 
 class FileTransport(Transport):
@@ -51,9 +53,11 @@ class FileTransport(Transport):
 class _Reply:
     """The answer to a request."""
 
-    def __init__(self, status: int, body: Body | bytes = b"", **headers: str) -> None:
+    def __init__(
+        self, status: int, body: Body | bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> None:
         self.status = status
-        self.headers = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        self.headers = list((headers or {}).items())
         self._body = body
 
     def chunks(self) -> Iterator[bytes]:
@@ -110,12 +114,12 @@ def _put(path: Path, body: Body | None) -> _Reply:
 
 def _get(path: Path, _: Body | None) -> _Reply:
     if path.is_dir():
-        return _Reply(200, _listing(path), content_type="application/json")
-    return _Reply(200, PathBody(path), **_describe(path))
+        return _Reply(200, _listing(path), {"content-type": "application/json"})
+    return _Reply(200, PathBody(path), _describe(path))
 
 
 def _head(path: Path, _: Body | None) -> _Reply:
-    return _Reply(200, **_describe(path))
+    return _Reply(200, headers=_describe(path))
 
 
 def _delete(path: Path, _: Body | None) -> _Reply:
@@ -133,10 +137,10 @@ _METHODS = {"PUT": _put, "GET": _get, "HEAD": _head, "DELETE": _delete}
 def _describe(path: Path) -> dict[str, str]:
     status = path.stat()
     return {
-        "content_length": str(status.st_size),
-        "last_modified": formatdate(status.st_mtime, usegmt=True),
+        "content-length": str(status.st_size),
+        "last-modified": formatdate(status.st_mtime, usegmt=True),
         "etag": f'"{status.st_mtime_ns:x}-{status.st_size:x}"',
-        "content_type": "application/octet-stream",
+        "content-type": "application/octet-stream",
     }
 
 

@@ -7,9 +7,8 @@ import os
 import ssl
 import threading
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -31,6 +30,9 @@ from webhook_storage.errors import (
     TlsError,
     TransportError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 _MEANINGS: tuple[tuple[type[Exception], type[TransportError], str], ...] = (
     (httpx.ConnectTimeout, ConnectError, "no connection within the time allowed"),
@@ -157,7 +159,7 @@ class HttpxTransport(Transport):
         return {"verify": context, "proxy": proxy, "limits": limits, "trust_env": False}
 
     def _route(self, request: WireRequest) -> _Route:
-        scheme, _, rest = request.url.partition("://")
+        scheme, _, _ = request.url.partition("://")
         proxies = request.proxies
         if proxies is None:
             proxies = self._environment
@@ -324,7 +326,10 @@ def _to_httpx(request: WireRequest) -> httpx.Request:
 
 
 def _headers(response: httpx.Response) -> Sequence[tuple[str, str]]:
-    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw]
+    return [
+        (name.decode("latin-1").lower(), value.decode("latin-1"))
+        for name, value in response.headers.raw
+    ]
 
 
 def _tls_context(route: _Route) -> ssl.SSLContext:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from webhook_storage.contracts import (
     AsyncWireResponse,
@@ -24,6 +23,9 @@ from webhook_storage.errors import (
     TransportError,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
 try:
     import requests
     import urllib3
@@ -40,7 +42,11 @@ _MEANINGS: tuple[tuple[type[Exception], type[TransportError], str], ...] = (
     (requests.exceptions.ChunkedEncodingError, ProtocolError, "the answer broke off"),
     (urllib3.exceptions.ProtocolError, ProtocolError, "the answer broke off"),
     (requests.exceptions.InvalidURL, MalformedRequestError, "the URL is invalid"),
-    (requests.exceptions.InvalidSchema, MalformedRequestError, "the URL has no scheme that can be sent to"),
+    (
+        requests.exceptions.InvalidSchema,
+        MalformedRequestError,
+        "the URL has no scheme that can be sent to",
+    ),
     (requests.exceptions.InvalidHeader, MalformedRequestError, "a header cannot be sent"),
     (requests.exceptions.MissingSchema, MalformedRequestError, "the URL has no scheme"),
     (requests.exceptions.RequestException, ProtocolError, "the request failed"),
@@ -99,11 +105,13 @@ class RequestsTransport(Transport):
             )
         )
         settings = session.merge_environment_settings(
-            prepared.url, dict(request.proxies or {}), True, request.verify, request.cert
+            prepared.url,
+            dict(request.proxies or {}),
+            stream=True,
+            verify=request.verify,
+            cert=request.cert,
         )
-        return session.send(
-            prepared, allow_redirects=False, timeout=request.timeout, **settings
-        )
+        return session.send(prepared, allow_redirects=False, timeout=request.timeout, **settings)
 
 
 def _unchanged(prepared: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -1,0 +1,231 @@
+"""The configuration file of the command: which resolvers to ask, and how long to try.
+
+Rule: a file names installed plug-ins and plain values, never code and never a secret; nothing is
+read that was not named.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from webhook_storage import registry
+from webhook_storage.contracts import Resolver
+from webhook_storage.errors import ConfigurationError, WebhookStorageError
+from webhook_storage.resolution import Resolution
+from webhook_storage.retry import RetryPolicy
+from webhook_storage.sender import DEFAULT_CHAIN, Sender
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+VARIABLE = "WEBHOOK_STORAGE_CONFIG"
+"""Environment variable that names the file when nothing else does."""
+
+_TABLES = ("retry", "secrets")
+_SECONDS = ("deadline", "negative_ttl", "ttl")
+_POLICIES = ("on_forbidden", "on_unavailable")
+_RETRY = tuple(each.name for each in fields(RetryPolicy))
+_PLACE = re.compile(r"\(at (line \d+, column \d+|end of document)\)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What a configuration file says.
+
+    Attributes:
+        chain: Who is asked for ``${NAME}``, in this order: schemes, or ``scheme://instance``.
+        resolvers: Keyword arguments of each resolver that has any.
+        resolution: Keyword arguments of `Resolution`.
+        retry: When to send again.
+    """
+
+    chain: Sequence[str] = DEFAULT_CHAIN
+    resolvers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    resolution: Mapping[str, Any] = field(default_factory=dict)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+    def sender(self) -> Sender:
+        """Return a sender that is made as the file says.
+
+        Raises:
+            ConfigurationError: When a resolver is not installed or refuses its arguments.
+        """
+        made = {
+            name: _make(name, self.resolvers.get(name, {}))
+            for name in dict.fromkeys((*self.chain, *self.resolvers))
+        }
+        # A resolver beside the chain answers to its scheme, as the first of its kind.
+        instances = {
+            cast("tuple[str, str]", _split(name)): resolver
+            for name, resolver in made.items()
+            if "://" in name or name not in self.chain
+        }
+        chain = [made[name] for name in self.chain]
+        secrets = Resolution(chain, instances=instances, **self.resolution)
+        return Sender(secrets=secrets, retry=self.retry)
+
+
+def load(path: Path | None = None) -> Config:
+    """Return what a configuration file says.
+
+    Args:
+        path: The file; None takes the one that ``WEBHOOK_STORAGE_CONFIG`` names, or the defaults.
+
+    Raises:
+        ConfigurationError: When the file is not there, or something in it is unknown or wrong.
+    """
+    if path is None:
+        named = os.environ.get(VARIABLE)
+        if not named:
+            return Config()
+        path = Path(named)
+    document = _read(path)
+    _check_names(document, _TABLES, "")
+    secrets = _table(document, "secrets", "secrets")
+    known = ("chain", *_SECONDS, *_POLICIES)
+    tables = {name: value for name, value in secrets.items() if isinstance(value, dict)}
+    _check_schemes(tables, known)
+    plain = {name: value for name, value in secrets.items() if name not in tables}
+    _check_names(plain, (*known, *registry.names(registry.RESOLVERS)), "secrets.")
+    for name, arguments in tables.items():
+        _check_names(arguments, _parameters(name), f"secrets.{name}.")
+    return Config(
+        chain=_chain(plain),
+        resolvers=tables,
+        resolution=_resolution(plain),
+        retry=_retry(_table(document, "retry", "retry")),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        message = f"there is no configuration file {str(path)!r}"
+        hint = f"it is named by --config or {VARIABLE}",
+        )
+    except tomllib.TOMLDecodeError as error:
+        place = _PLACE.search(str(error))
+        message = f"{path.name} is no TOML ({place[1] if place else 'somewhere'})"
+        hint = "texts stand in quotes, tables in brackets"
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"the configuration file {str(path)!r} cannot be read ({type(error).__name__})"
+        hint = "it is a text file in UTF-8"
+    raise ConfigurationError(message, hint=hint)
+
+
+def _check_names(table: Mapping[str, Any], known: Sequence[str], prefix: str) -> None:
+    """Refuse what is unknown, and name what was probably meant."""
+    for name in table:
+        if name not in known:
+            message = f"this setting is unknown.{registry.did_you_mean(name, known)}"
+            hint = f"known are {', '.join(sorted(known))}" if known else "it takes no settings"
+            raise ConfigurationError(message, path=f"{prefix}{name}", hint=hint)
+
+
+def _check_schemes(tables: Mapping[str, Any], settings: Sequence[str]) -> None:
+    """Refuse tables of resolvers that are not installed."""
+    installed = registry.names(registry.RESOLVERS)
+    for name in tables:
+        scheme, _ = _split(name)
+        if scheme not in installed:
+            meant = registry.did_you_mean(scheme, (*installed, *settings))
+            message = f"there is no resolver of this name.{meant}"
+            hint = f"installed are {', '.join(installed)}"
+            raise ConfigurationError(message, path=f"secrets.{name}", hint=hint)
+
+
+def _table(document: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
+    table = document.get(name, {})
+    if not isinstance(table, dict):
+        raise ConfigurationError("this is a table", path=path, hint=f"write [{path}]")
+    return table
+
+
+def _chain(table: Mapping[str, Any]) -> Sequence[str]:
+    chain = table.get("chain", list(DEFAULT_CHAIN))
+    if not isinstance(chain, list) or not all(isinstance(name, str) for name in chain):
+        message = 'this is a list of names, for example ["env", "vault"]'
+        raise ConfigurationError(message, path="secrets.chain")
+    installed = registry.names(registry.RESOLVERS)
+    for name in chain:
+        scheme, _ = _split(name)
+        if scheme not in installed:
+            message = f'there is no resolver "{scheme}".{registry.did_you_mean(scheme, installed)}'
+            hint = f"installed are {', '.join(installed)}"
+            raise ConfigurationError(message, path="secrets.chain", hint=hint)
+    return tuple(chain)
+
+
+def _resolution(table: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {name: value for name, value in table.items() if name in (*_SECONDS, *_POLICIES)}
+    for name, value in settings.items():
+        if name in _SECONDS:
+            _check_number(value, f"secrets.{name}")
+        elif value not in {"stop", "next"}:
+            raise ConfigurationError('this is "stop" or "next"', path=f"secrets.{name}")
+    return settings
+
+
+def _retry(table: Mapping[str, Any]) -> RetryPolicy:
+    _check_names(table, _RETRY, "retry.")
+    for name, value in table.items():
+        _check_number(value, f"retry.{name}", whole=name == "attempts")
+    return RetryPolicy(**table)
+
+
+def _check_number(value: object, path: str, *, whole: bool = False) -> None:
+    """Refuse what is no number, and what is none that makes sense."""
+    number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not number or not (1 if whole else 0) <= cast("float", value) < float("inf"):
+        what = "a whole number from 1" if whole else "a number of seconds"
+        raise ConfigurationError(f"this is {what}", path=path)
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """Return scheme and instance of ``scheme`` or ``scheme://instance``."""
+    scheme, separator, instance = name.partition("://")
+    return scheme, instance if separator else None
+
+
+def _class(name: str) -> type[Resolver]:
+    """Return the class behind a scheme."""
+    scheme, _ = _split(name)
+    found = registry.load(registry.RESOLVERS, scheme)
+    if not (isinstance(found, type) and issubclass(found, Resolver)):
+        message = f'what is installed as "{scheme}" is no resolver'
+        raise ConfigurationError(message, path=f"secrets.{name}")
+    return found
+
+
+def _parameters(name: str) -> tuple[str, ...]:
+    """Return the names of the arguments that a resolver takes."""
+    kinds = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    parameters = inspect.signature(_class(name)).parameters.values()
+    return tuple(each.name for each in parameters if each.kind in kinds)
+
+
+def _make(name: str, arguments: Mapping[str, Any]) -> Resolver:
+    """Return a resolver with its arguments.
+
+    Raises:
+        ConfigurationError: When it refuses them; told by type only, unless it is an error of ours.
+    """
+    failure: WebhookStorageError
+    try:
+        return _class(name)(**arguments)
+    except ConfigurationError as error:
+        path = ".".join(filter(None, ("secrets", name, error.path)))
+        failure = ConfigurationError(str(error.args[0]), path=path, hint=error.hint)
+    except WebhookStorageError as error:
+        failure = error
+    except Exception as error:  # noqa: BLE001 - whatever a plug-in raises, its text may hold a value
+        message = f"the resolver does not take these settings ({type(error).__name__})"
+        failure = ConfigurationError(message, path=f"secrets.{name}")
+    raise failure

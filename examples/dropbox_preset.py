@@ -1,7 +1,8 @@
 """Keep artifacts and a flow on Dropbox by the preset, which knows Dropbox's requests.
 
-Run it with an access token in the environment variable DBOX_OAUTH2_TOKEN. Every transfer is compared
-with Dropbox's content hash; all other requests, to list, ask and delete, are the preset's too.
+Run it with an access token in the environment variable DBOX_OAUTH2_TOKEN, which is where the preset
+looks unless `token` says otherwise. The bytes of each transfer are compared by Dropbox's own hash;
+the requests that list, ask and delete are the preset's too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ def mean(numbers: list[float]) -> float:
 
 def main() -> None:
     """Store bytes and a flow, look at them, fetch them, and clean up."""
-    reports = Dropbox(path="/Apps/reports/${artifact.key}", token="${DBOX_OAUTH2_TOKEN}")  # noqa: S106
+    reports = Dropbox(path="/Apps/reports/${artifact.key}")
     receipt = reports.put(b"week,total\n34,1200\n", key="2026/week 34.csv")
     print("stored", receipt.size, "bytes as revision", receipt.version)
     print("there are", reports.list())

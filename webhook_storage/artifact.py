@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ Source: TypeAlias = (
 
 _CHUNK = 256 * 1024
 _SPOOL_LIMIT = 8 * 1024 * 1024
+_SHOWN_NAME = 40
+"""Characters of a target's name in that of its temporary file, which has a longest length."""
 
 
 class BytesBody:
@@ -132,12 +135,20 @@ class MeasuredBody:
         return self._body.size
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield all bytes from the start."""
+        """Yield all bytes from the start.
+
+        Raises:
+            IntegrityError: When they are no longer those of which the digest was given.
+        """
         self.complete = False
         digest = hashlib.sha256()
         for chunk in self._body.chunks():
             digest.update(chunk)
             yield chunk
+        if self._digest not in {"", digest.hexdigest()}:
+            # A header, or the URL, already said which digest this is.
+            message = "the source changed while it was stored"
+            raise IntegrityError(message, hint="store it again when nothing writes to it")
         self._digest, self.complete = digest.hexdigest(), True
 
     def sha256(self) -> str:
@@ -194,6 +205,9 @@ def as_body(source: Source) -> Body:
         return PathBody(path)
     if hasattr(source, "read"):
         file = cast("IO[bytes]", source)
+        if isinstance(file.read(0), str):
+            message = "the file was opened as text"
+            raise ConfigurationError(message, hint="open it with mode 'rb'")
         if hasattr(file, "seekable") and file.seekable():
             return FileBody(file)
         return _spool(iter(lambda: file.read(_CHUNK), b""))
@@ -209,6 +223,9 @@ def _spool(chunks: Iterable[bytes]) -> FileBody:
     """Write chunks into memory, or a temporary file when there are many, and read from there."""
     spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_LIMIT)  # noqa: SIM115 - the body owns it
     for chunk in chunks:
+        if not isinstance(chunk, (bytes, bytearray, memoryview)):
+            message = f"cannot store an iterable of {type(chunk).__name__}"
+            raise ConfigurationError(message, hint="its items are the bytes to store")
         spool.write(chunk)
     spool.seek(0)
     return FileBody(cast("IO[bytes]", spool))
@@ -292,11 +309,9 @@ class FileSink:
     def reset(self) -> None:
         """Forget what was written."""
         if self._file is None:
-            handle, name = tempfile.mkstemp(
-                prefix=f".{self._path.name}.", suffix=".part", dir=self._path.parent
-            )
-            self._temporary = Path(name)
-            self._file = os.fdopen(handle, "wb")
+            name = f".{self._path.name[:_SHOWN_NAME]}.{secrets.token_hex(8)}.part"
+            self._temporary = self._path.with_name(name)
+            self._file = self._temporary.open("xb")
         self._file.seek(0)
         self._file.truncate()
 
@@ -314,7 +329,6 @@ class FileSink:
         file.flush()
         os.fsync(file.fileno())
         file.close()
-        self._temporary.chmod(0o666 & ~_umask())
         self._temporary.replace(self._path)
         self._file = None
 
@@ -325,10 +339,3 @@ class FileSink:
             self._file = None
             with contextlib.suppress(FileNotFoundError):
                 self._temporary.unlink()
-
-
-def _umask() -> int:
-    """Return the process's umask; there is no way to read it without setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -86,12 +86,25 @@ _TAKE = {"json": _from_json, "header": _from_header, "regex": _from_text}
 def select_all(pointer: str, response: Response) -> list[str]:
     """Return all texts that a pointer leads to; ``*`` in it stands for every entry.
 
+    Raises:
+        UnexpectedAnswerError: When the answer is no JSON, or has nothing where the list should be.
+
     Example: ``/*/name`` in ``[{"name": "a"}, {"name": "b"}]`` is ``["a", "b"]``.
     """
     nodes: list[Any] = [document.parse(response.body.decode("utf-8", errors="replace"))]
-    for step in pointer.removeprefix("/").split("/") if pointer else []:
+    steps = pointer.removeprefix("/").split("/") if pointer else []
+    for index, step in enumerate(steps):
+        if "*" not in steps[:index] and not _leads_on(nodes[0], step):
+            message = f"the answer has nothing at {pointer}, where the keys should be"
+            hint = "compare 'keys' in list_request with an answer of the service"
+            raise UnexpectedAnswerError(message, status=response.status, hint=hint)
         nodes = [child for node in nodes for child in _children(node, step)]
     return [node for node in nodes if isinstance(node, str)]
+
+
+def _leads_on(node: Any, step: str) -> bool:  # noqa: ANN401 - a JSON document
+    """Tell whether there is something to list; an empty list is, an error's document is not."""
+    return isinstance(node, (dict, list)) if step == "*" else bool(_children(node, step))
 
 
 def _children(node: Any, step: str) -> list[Any]:

@@ -108,8 +108,7 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         message = f"there is no configuration file {str(path)!r}"
-        hint = f"it is named by --config or {VARIABLE}",
-        )
+        hint = f"it is named by --config or {VARIABLE}"
     except tomllib.TOMLDecodeError as error:
         place = _PLACE.search(str(error))
         message = f"{path.name} is no TOML ({place[1] if place else 'somewhere'})"

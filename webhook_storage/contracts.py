@@ -1,6 +1,7 @@
 """What the parts of this library, and those that plug into it, promise to one another.
 
-Plug-ins import from here, from `errors`, `secret` and `template`, and from nowhere else.
+Plug-ins import from here, from `errors`, `secret` and `template`, and from nowhere else; a preset
+also from `storage`, of which it is a kind.
 """
 
 from __future__ import annotations

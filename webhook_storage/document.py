@@ -46,7 +46,7 @@ def pick(outcome: Outcome, field: str | None) -> Outcome:
     )
 
 
-def _part(secret: Found, document: Any, field: str, fields: str) -> Outcome:  # noqa: ANN401 - JSON
+def _part(secret: Found, document: Any, field: str, fields: str) -> Outcome:
     """Return the outcome for a field of a document."""
     part = select(document, field)
     if part is MISSING:
@@ -59,7 +59,7 @@ def _part(secret: Found, document: Any, field: str, fields: str) -> Outcome:  # 
     return replace(secret, value=SecretValue(text), structured=False)
 
 
-def _fields(document: Any, *, named: bool) -> str:  # noqa: ANN401 - a JSON document
+def _fields(document: Any, *, named: bool) -> str:
     """Say what fields there are. Only a store's own field names are known to be no secrets."""
     if not isinstance(document, dict):
         return "no fields"
@@ -69,7 +69,7 @@ def _fields(document: Any, *, named: bool) -> str:  # noqa: ANN401 - a JSON docu
     return f"{count} ({names}{more})" if named and document else count
 
 
-def parse(text: str) -> Any:  # noqa: ANN401 - a JSON document
+def parse(text: str) -> Any:
     """Return the document, or `MISSING` when the text is not JSON.
 
     Example:
@@ -82,7 +82,7 @@ def parse(text: str) -> Any:  # noqa: ANN401 - a JSON document
         return MISSING
 
 
-def spell(node: Any) -> str | None:  # noqa: ANN401 - a part of a document
+def spell(node: Any) -> str | None:
     """Return a string as it is, any other node as compact JSON, None for what is no text.
 
     Example:
@@ -97,7 +97,7 @@ def spell(node: Any) -> str | None:  # noqa: ANN401 - a part of a document
     return text
 
 
-def select(document: Any, field: str) -> Any:  # noqa: ANN401 - a part of a document
+def select(document: Any, field: str) -> Any:
     """Return one part of a document, or `MISSING`.
 
     Args:
@@ -116,7 +116,7 @@ def select(document: Any, field: str) -> Any:  # noqa: ANN401 - a part of a docu
     return node
 
 
-def _child(node: Any, key: str) -> Any:  # noqa: ANN401 - a part of a document
+def _child(node: Any, key: str) -> Any:
     """Return the member of an object or the element of an array, or `MISSING`."""
     if isinstance(node, dict):
         return node.get(key, MISSING)
@@ -131,7 +131,7 @@ def _is_index(key: str) -> bool:
     return short and (key == "0" or key[0] != "0")
 
 
-def _compact(node: Any) -> str:  # noqa: ANN401 - a part of a document
+def _compact(node: Any) -> str:
     """Write JSON without spaces, numbers as they were spelled."""
     if isinstance(node, dict):
         members = (f"{_compact(key)}:{_compact(child)}" for key, child in node.items())

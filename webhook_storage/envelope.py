@@ -115,9 +115,8 @@ class Envelope:
             IntegrityError: When size or digest differ.
         """
         digest = hashlib.sha256(self.payload).hexdigest()
-        if len(self.payload) != self.header.size or not hmac.compare_digest(
-            digest, self.header.sha256
-        ):
+        said = self.header.sha256.encode(errors="replace")
+        if len(self.payload) != self.header.size or not hmac.compare_digest(digest.encode(), said):
             message = (
                 f"the payload has {len(self.payload)} bytes and another digest than its header "
                 f"says ({self.header.size} bytes)"
@@ -144,11 +143,11 @@ def unseal(data: bytes) -> Envelope | None:
     """
     if not data.startswith(MAGIC[:-1]):
         return None
+    if len(data) < _PREFIX:
+        raise _broken("it ends in its prefix")
     if not data.startswith(MAGIC):
         message = "the envelope has a newer format than this version of the library reads"
         raise IntegrityError(message, hint="pip install --upgrade webhook-storage")
-    if len(data) < _PREFIX:
-        raise _broken("it ends in its prefix")
     head_size, signed_size = _LENGTHS.unpack_from(data, len(MAGIC))
     if head_size > HEADER_LIMIT or signed_size > HEADER_LIMIT:
         raise _broken("its header is too long")
@@ -199,7 +198,9 @@ def _parse_signature(entry: object) -> tuple[str, str, bytes]:
     if len(texts) == 3 and all(isinstance(text, str) for text in texts):  # noqa: PLR2004
         key_id, algorithm, encoded = map(str, texts)
         try:
-            return key_id, algorithm, base64.b64decode(encoded, validate=True)
+            signature = base64.b64decode(encoded, validate=True)
+            if base64.b64encode(signature).decode() == encoded:
+                return key_id, algorithm, signature
         except ValueError:
             pass
     raise _broken("one of its signatures is malformed")

@@ -69,7 +69,7 @@ def name_of(flow: object) -> str:
     name = getattr(flow, "name", None)
     if not isinstance(name, str):
         name = getattr(flow, "__name__", None)
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or name in {"", "<lambda>"}:
         message = f"a {type(flow).__name__} has no name to store it under"
         raise ConfigurationError(message, hint="give it an attribute 'name', or store a function")
     return name
@@ -185,7 +185,7 @@ def admit(
         raise ConfigurationError(message)
     envelope = unseal(data)
     vouched = pinned is not None and hmac.compare_digest(
-        hashlib.sha256(data).hexdigest(), pinned.lower()
+        hashlib.sha256(data).hexdigest().encode(), pinned.lower().encode(errors="replace")
     )
     if envelope is None:
         _refuse_html(data, script=script)
@@ -203,7 +203,7 @@ def _open(envelope: Envelope, name: str) -> Admitted:
         stored = ", ".join(map(repr, header.names))
         message = f"asked for flow {name!r}, and the service has {stored} in its place"
         raise SignatureError(message, hint="artifacts were swapped, or the URL lacks ${flow.slug}")
-    if header.expires and datetime.fromisoformat(header.expires) < datetime.now(UTC):
+    if header.expires and _moment(header.expires) < datetime.now(UTC):
         message = f"the artifact of flow {name!r} expired at {header.expires}"
         raise ExpiredArtifactError(message, hint="store it again")
     envelope.check_payload()
@@ -215,6 +215,22 @@ def _open(envelope: Envelope, name: str) -> Admitted:
     return Admitted(header.kind, envelope.payload, header.python)
 
 
+def _moment(text: str) -> datetime:
+    """Return a time that has a zone.
+
+    Raises:
+        IntegrityError: When the text is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = datetime.min
+    if moment.tzinfo is None:
+        message = "the envelope is broken: it expires at no time with a zone"
+        raise IntegrityError(message, hint="store it again")
+    return moment
+
+
 def _nobody_vouches(name: str, envelope: Envelope, keys: Keys, pinned: str | None) -> Exception:
     if pinned is not None and not envelope.key_ids:
         message = f"flow {name!r} is not what this storage stored: its digest is another"
@@ -222,9 +238,9 @@ def _nobody_vouches(name: str, envelope: Envelope, keys: Keys, pinned: str | Non
     if not envelope.key_ids:
         message = f"flow {name!r} is not signed, and no receipt pins its digest"
     else:
-        signers = ", ".join(envelope.key_ids)
-        known = ", ".join(keys) or "none"
-        message = f"flow {name!r} is signed by key {signers}; the keys of this storage: {known}"
+        # Which key it names is not told: nothing vouches for that text either.
+        known = ", ".join(map(repr, keys)) or "none"
+        message = f"flow {name!r} is signed by no key of this storage (it has: {known})"
     return TrustError(message, hint=_HINT_UNSIGNED)
 
 
@@ -267,7 +283,7 @@ def _prefect_1(data: bytes) -> Admitted:
         document = json.loads(data)
         payload = base64.b64decode(document["flow"])
         python = str(document.get("versions", {}).get("python", ""))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         payload, python = b"", ""
     if not payload:
         message = "the service answered with a JSON document that holds no flow"
@@ -339,8 +355,9 @@ def _execute(source: bytes, name: str) -> dict[str, Any]:
     text = source.decode("utf-8", errors="replace")
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     try:
-        exec(compile(source, filename, "exec"), module.__dict__)  # noqa: S102 - admitted
-    except Exception as error:
+        code = compile(source, filename, "exec", dont_inherit=True)
+        exec(code, module.__dict__)  # noqa: S102 - admitted
+    except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
         message = f"the script of flow {name!r} cannot be executed ({type(error).__name__})"
         hint = "is everything installed here that the script imports?"

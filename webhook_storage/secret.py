@@ -27,7 +27,12 @@ MASK = "****"
 _SHORTEST = 6
 """A shorter value occurs in innocent text; a text that may hold one is dropped as a whole."""
 
-_LIBRARIES = ("httpx", "httpcore", "h2", "hpack", "urllib3", "requests", "hvac", "botocore")
+_JSON_IN_HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+_LIBRARIES = (
+    "aiohttp", "azure", "boto3", "botocore", "google", "h2", "hpack", "httpcore", "httpx", "httpx2",
+    "hvac", "requests", "urllib3",
+)  # fmt: skip
 """Loggers, with all below them, that print requests or answers at DEBUG or INFO."""
 
 
@@ -46,14 +51,17 @@ class SecretValue:
         'open sesame'
     """
 
-    __slots__ = ("reveal",)
+    __slots__ = ("_open",)
 
-    reveal: Callable[[], str]
-    """Return the text. Do not keep it, print it or put it into an exception."""
+    _open: Callable[[], str]
 
     def __init__(self, text: str) -> None:
         """Close over the text, so that no attribute holds it."""
-        object.__setattr__(self, "reveal", lambda: text)
+        object.__setattr__(self, "_open", lambda: text)
+
+    def reveal(self) -> str:
+        """Return the text. Do not keep it, print it or put it into an exception."""
+        return self._open()
 
     def __repr__(self) -> str:
         """Return the same for every secret."""
@@ -71,7 +79,7 @@ class SecretValue:
         """Compare in constant time."""
         if not isinstance(other, SecretValue):
             return NotImplemented
-        return hmac.compare_digest(self.reveal().encode(), other.reveal().encode())
+        return hmac.compare_digest(_utf8(self.reveal()), _utf8(other.reveal()))
 
     __hash__ = None  # type: ignore[assignment]  # a hash of a short secret can be searched for
 
@@ -131,9 +139,7 @@ class Redactor:
         A text that may hold a secret of fewer than 6 characters is replaced as a whole, because
         masking so little would show where it stood.
         """
-        if self._forms is None:
-            self._forms = [SecretValue(form) for form in _forms(self._values)]
-        for form in self._forms:
+        for form in self._all_forms():
             shown = form.reveal()
             if shown not in text:
                 continue
@@ -144,7 +150,13 @@ class Redactor:
 
     def found_in(self, text: str) -> bool:
         """Tell whether a secret, in any form, stands in the text."""
-        return self.redact(text) != text
+        return any(form.reveal() in text for form in self._all_forms())
+
+    def _all_forms(self) -> list[SecretValue]:
+        """Return what to look for, the longest first."""
+        if self._forms is None:
+            self._forms = [SecretValue(form) for form in _forms(self._values)]
+        return self._forms
 
 
 def _forms(values: Iterable[SecretValue]) -> list[str]:
@@ -163,12 +175,17 @@ def _parts(text: str) -> Iterator[str]:
     lines = text.splitlines()
     if len(lines) > 1:
         yield from (line.strip() for line in lines if len(line.strip()) >= _SHORTEST)
-    if text[:1] in {"{", "["}:
+    if text.lstrip()[:1] in {"{", "["}:
         try:
-            document = json.loads(text)
-        except ValueError:
+            leaves = list(_strings(json.loads(text)))
+        except (ValueError, RecursionError):
             return
-        yield from (leaf for leaf in _strings(document) if len(leaf) >= _SHORTEST)
+        yield from (leaf for leaf in leaves if len(leaf) >= _SHORTEST)
+
+
+def _utf8(text: str) -> bytes:
+    """Encode any text; the error for a lone surrogate would hold the text."""
+    return text.encode(errors="surrogatepass")
 
 
 def _strings(node: object) -> Iterator[str]:
@@ -185,17 +202,22 @@ def _strings(node: object) -> Iterator[str]:
 
 def _spellings(text: str) -> Iterator[str]:
     """Yield the text as it looks in URLs, JSON, XML, Python reprs and base64."""
+    raw = _utf8(text)
     yield text
-    for encoded in (quote(text), quote(text, safe=""), quote_plus(text)):
+    # An error's body is shown without control characters.
+    yield "".join(char if char.isprintable() else " " for char in text)
+    for encoded in (quote(raw), quote(raw, safe=""), quote_plus(raw)):
         yield encoded
         yield re.sub("%[0-9A-F]{2}", lambda match: match.group().lower(), encoded)
-    yield quote(quote(text, safe=""), safe="")
-    yield json.dumps(text)[1:-1]
-    yield json.dumps(text, ensure_ascii=False)[1:-1]
+    yield quote(quote(raw, safe=""), safe="")
+    for string in (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]):
+        yield string
+        yield string.replace("/", "\\/")  # as PHP writes it
+        yield string.translate(_JSON_IN_HTML)  # as Go writes it
     yield repr(text)[1:-1]
-    yield repr(text.encode())[2:-1]
+    yield repr(raw)[2:-1]
     yield xml_escape(text, {'"': "&quot;"})
-    yield from _base64_forms(text.encode())
+    yield from _base64_forms(raw)
 
 
 def _base64_forms(raw: bytes) -> Iterator[str]:
@@ -210,8 +232,7 @@ def _base64_forms(raw: bytes) -> Iterator[str]:
             tail = (offset + len(raw)) % 3
             core = encoded.rstrip("=")[start:]
             core = core[:-1] if tail else core
-            if len(core) >= _SHORTEST:
-                yield core
+            yield core
 
 
 _in_flight: ContextVar[Redactor | None] = ContextVar("webhook_storage_in_flight", default=None)
@@ -247,7 +268,10 @@ def _redact_record(record: logging.LogRecord, redactor: Redactor) -> None:
     record.args = ()
     for name, value in list(record.__dict__.items()):
         if name not in _STANDARD_FIELDS:
-            record.__dict__[name] = redactor.redact(str(value))
+            try:
+                record.__dict__[name] = redactor.redact(str(value))
+            except Exception:  # noqa: BLE001 - as above
+                record.__dict__[name] = MASK
 
 
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__)

@@ -5,7 +5,9 @@ A subclass says in five exchanges which requests its service wants; all else is 
 
 from __future__ import annotations
 
+import copy
 import json
+import os
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, cast
@@ -21,6 +23,7 @@ from webhook_storage.errors import ConfigurationError, FlowNotFoundError
 from webhook_storage.flows import Admitted, Packed, Trust, name_of, slugify
 from webhook_storage.receipt import Receipt, Stat, build_time
 from webhook_storage.sender import current_sender
+from webhook_storage.template import Placeholder, Reference, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,6 +111,10 @@ class Storage(BaseModel):
     @abstractmethod
     def naming_facts(self) -> frozenset[str]:
         """Return the facts that the place of a stored artifact depends on."""
+
+    def fetch_facts(self) -> frozenset[str]:
+        """Return the facts that the place from which an artifact is fetched depends on."""
+        return self.naming_facts()
 
     # --- artifacts --------------------------------------------------------------------------------
 
@@ -228,7 +235,11 @@ class Storage(BaseModel):
         for other, taken in self.flows.items():
             if other != name and not self._keeps_apart(key, taken):
                 message = f"flows {other!r} and {name!r} would be stored in one place"
-                hint = "put ${flow.slug} into the URL or into a header that says where"
+                hint = (
+                    f"both have the key {key!r}; give one of them another name"
+                    if key == taken
+                    else "put ${flow.slug} into the URL or into a header that says where"
+                )
                 raise ConfigurationError(message, path="flows", hint=hint)
         self.flows[name] = key
         self._pending[name] = flow
@@ -308,7 +319,7 @@ class Storage(BaseModel):
         where = None
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
             data, where = None, f"the definition is no JSON (line {line}, column {column})"
         if not isinstance(data, dict):
@@ -329,7 +340,9 @@ class Storage(BaseModel):
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Copy the definition; flows that wait to be built stay behind."""
-        return type(self)(**self.model_dump())
+        twin = type(self).__new__(type(self))
+        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return twin
 
     # --- the exchanges behind the operations ------------------------------------------------------
 
@@ -352,6 +365,9 @@ class Storage(BaseModel):
         return sink.getvalue()
 
     def _download(self, path: Path, key: str | Receipt | None) -> Exchange[int]:
+        if path.is_dir() or not path.parent.is_dir():
+            message = f"there is no place for a file {os.fspath(path)!r}"
+            raise ConfigurationError(message, hint="name a file in a directory that exists")
         sink = FileSink(path)
         try:
             response = yield from self._fetch(key, sink)
@@ -379,6 +395,7 @@ class Storage(BaseModel):
             body = MeasuredBody(BytesBody(parcel.packed.seal(keys)))
             facts = _StoreFacts(_flow_facts(parcel.name, parcel.key), body)
             self.remember((yield from self.store_exchange(body, facts)))
+            self._pending.pop(parcel.name, None)
         return self
 
     def _fetch_flow(self, name: str, trust: Trust) -> Exchange[Admitted]:
@@ -388,7 +405,8 @@ class Storage(BaseModel):
             raise FlowNotFoundError(message, hint=hint)
         keys = yield from self._keys()
         receipt = self._flow_receipt(name)
-        facts = {**self._facts(receipt or self.flows[name]), **_flow_facts(name, self.flows[name])}
+        facts = _receipt_facts(receipt) if receipt else {}
+        facts |= _flow_facts(name, self.flows[name])
         sink = MemorySink(flow_format.SIZE_LIMIT)
         yield from self.fetch_exchange(facts, sink)
         return flow_format.admit(
@@ -427,8 +445,7 @@ class Storage(BaseModel):
         """Tell whether two flows may be in this storage together."""
         if self.stored_as_script:
             return True  # one script can hold several flows
-        naming = self.naming_facts()
-        return "flow.name" in naming or (bool(naming & _NAMING_FACTS) and key != other)
+        return key != other and bool(self.naming_facts() & _NAMING_FACTS)
 
     # --- facts ------------------------------------------------------------------------------------
 
@@ -444,18 +461,11 @@ class Storage(BaseModel):
     def _facts(self, key: str | Receipt | None) -> dict[str, str]:
         """Return what is known of an artifact that was stored earlier."""
         receipt = self._receipt(key)
-        if receipt is None:
-            return _artifact_facts(cast("str | None", key))
-        facts = _artifact_facts(receipt.key or None)
-        facts |= {
-            "artifact.sha256": receipt.sha256,
-            "artifact.size": str(receipt.size),
-            "build.time": receipt.build_time,
-            "receipt.sha256": receipt.sha256,
-        }
-        if receipt.version is not None:
-            facts["receipt.version"] = receipt.version
-        return facts | {f"receipt.{name}": value for name, value in receipt.captures.items()}
+        if receipt is not None:
+            return _receipt_facts(receipt)
+        if key is not None and "artifact.key" not in self.fetch_facts():
+            raise _useless_key()
+        return _artifact_facts(cast("str | None", key))
 
 
 class _Parcel(NamedTuple):
@@ -479,6 +489,25 @@ class _StoreFacts(dict[str, str]):
         if name != "artifact.sha256":
             raise KeyError(name)
         return self._body.sha256()
+
+
+def _receipt_facts(receipt: Receipt) -> dict[str, str]:
+    facts = _artifact_facts(receipt.key or None)
+    facts |= {
+        "artifact.sha256": receipt.sha256,
+        "artifact.size": str(receipt.size),
+        "build.time": receipt.build_time,
+        "receipt.sha256": receipt.sha256,
+    }
+    if receipt.version is not None:
+        facts["receipt.version"] = receipt.version
+    return facts | {f"receipt.{name}": value for name, value in receipt.captures.items()}
+
+
+def _useless_key() -> ConfigurationError:
+    """Return the error for a key that would be ignored, and another artifact met."""
+    message = "a key was given, and the URL has no ${artifact.key}"
+    return ConfigurationError(message, hint="put it into the URL, or leave the key out")
 
 
 def _artifact_facts(key: str | None) -> dict[str, str]:
@@ -511,11 +540,21 @@ def receipt(
 
 def _check_signing_keys(keys: Mapping[str, str]) -> None:
     for key_id, text in keys.items():
-        if not (text.startswith(("${", "$<")) and text.endswith(("}", ">"))):
+        parts = parse(text).parts
+        if len(parts) != 1 or not _is_secret(parts[0]):
             message = (
                 "a signing key is a placeholder, for example ${FLOW_KEY}, never the key itself"
             )
             raise ConfigurationError(message, path=f"signing_keys.{key_id}")
+
+
+def _is_secret(part: str | Placeholder) -> bool:
+    """Tell whether this is a secret without a default, which would be a key that anybody knows."""
+    return (
+        isinstance(part, Placeholder)
+        and isinstance(part.source, Reference)
+        and part.operator != ":-"
+    )
 
 
 def _storage_class(kind: str) -> type[Storage]:

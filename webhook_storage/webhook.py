@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from webhook_storage import capture
 from webhook_storage.contracts import Body, Exchange, Facts, Request, Response, Sink
 from webhook_storage.errors import ConfigurationError, TemplateError, UnknownMethodError
+from webhook_storage.flows import slugify
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.registry import did_you_mean
 from webhook_storage.storage import Names, Storage, receipt
@@ -175,7 +176,7 @@ class Webhook(Storage):
             request.url,
             body,
             facts,
-            version=_version(response),
+            version=_header(response, "etag"),
             captures=capture.capture(self.captures, response, request.url),
         )
 
@@ -205,7 +206,7 @@ class Webhook(Storage):
         refused = frozenset({403, 405, 501})
         response = yield self._request(kwargs, "HEAD", facts, returns=absent | refused)
         if response.status in refused:
-            headers = {**kwargs.get("headers", {}), "Range": "bytes=0-0"}
+            headers = {**(kwargs.get("headers") or {}), "Range": "bytes=0-0"}
             request = self._request(
                 {**kwargs, "headers": headers}, "GET", facts, returns=absent | {416}
             )
@@ -231,12 +232,11 @@ class Webhook(Storage):
 
     def naming_facts(self) -> frozenset[str]:
         """Return the facts in the build request's URL, query, headers and form."""
-        return frozenset(
-            fact
-            for name in ("url", "params", "headers", "files", "data")
-            for text in _texts(self.build_request_kwargs.get(name))
-            for fact in parse(text).facts()
-        )
+        return _facts_in(self.build_request_kwargs)
+
+    def fetch_facts(self) -> frozenset[str]:
+        """Return the facts in the request that fetches."""
+        return _facts_in(self.get_flow_request_kwargs)
 
     # --- from kwargs to requests ------------------------------------------------------------------
 
@@ -407,6 +407,10 @@ def _lint(kwargs: Mapping[str, Any], path: str) -> None:
 # --- small readings ------------------------------------------------------------------------------
 
 
+def _facts_in(kwargs: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(fact for text in _texts(kwargs) for fact in parse(text).facts())
+
+
 def _split(request: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Return kwargs and method of a request that is one mapping."""
     kwargs = {name: value for name, value in request.items() if name not in {"method", "keys"}}
@@ -459,9 +463,10 @@ def _names_html(url: str, facts: Facts) -> bool:
     )
 
 
-def _version(response: Response) -> str | None:
-    etag = response.headers.get("etag")
-    return None if etag is None or response.echoes is None or response.echoes(etag) else etag
+def _header(response: Response, name: str) -> str | None:
+    """Return a header, None where the server echoes a secret in it."""
+    text = response.headers.get(name)
+    return None if text is None or response.echoes is None or response.echoes(text) else text
 
 
 def _stat(response: Response) -> Stat:
@@ -469,9 +474,9 @@ def _stat(response: Response) -> Stat:
     size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "")
     return Stat(
         size=int(size) if size.isdigit() else None,
-        version=headers.get("etag"),
-        modified=headers.get("last-modified"),
-        content_type=headers.get("content-type"),
+        version=_header(response, "etag"),
+        modified=_header(response, "last-modified"),
+        content_type=_header(response, "content-type"),
     )
 
 
@@ -488,7 +493,7 @@ def _from_prefect_1(fields: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in fields.items() if name in Webhook.model_fields}
     for name in ("build_request_kwargs", "get_flow_request_kwargs"):
         kept[name] = _with_braces(fields.get(name) or {})
-    kept["flows"] = dict(fields.get("flows") or {})
+    kept["flows"] = {name: slugify(name) for name in fields.get("flows") or {}}
     kept["secrets"] = list(fields.get("secrets") or [])
     return kept
 

@@ -304,7 +304,7 @@ class Dropbox(Storage):
         url: str,
         headers: dict[str, Any],
         facts: Facts,
-        **more: Any,  # noqa: ANN401 - other fields of a request
+        **more: Any,
     ) -> Request:
         return Request(
             method="POST",
@@ -466,7 +466,7 @@ class _Listed:
         self.folder = _folder(template)
         self._pattern = re.compile(_pattern(template, key), re.IGNORECASE | re.DOTALL)
 
-    def keys(self, entries: Any) -> Names:  # noqa: ANN401 - a part of a JSON document
+    def keys(self, entries: Any) -> Names:
         """Return the keys of the files in one page of a listing; other files have none."""
         files = [
             str(entry.get("path_display", ""))
@@ -516,7 +516,7 @@ class _Meaning(NamedTuple):
     hint: str
 
 
-_TAG = re.compile("[a-z0-9_]{1,64}")
+_TAG = re.compile("[a-z][a-z0-9_]{0,63}")
 _MOST_TAGS = 5
 
 _RENEW = (

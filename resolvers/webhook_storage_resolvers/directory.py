@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from webhook_storage.template import Reference
 
 _MOST_BYTES = 64 * 1024
-_SWAPS_TO_SURVIVE = 10
 _LONGEST_WAIT = 1.0
 
 
@@ -97,21 +96,32 @@ class DirectoryResolver(Resolver):
 def _read(directory: str, name: str, deadline: Deadline) -> Outcome:
     """Return the outcome for one file, which may be replaced at this very moment."""
     path = os.path.join(directory, name)  # noqa: PTH118 - pathlib takes five times as long
-    for _ in range(_SWAPS_TO_SURVIVE):
-        if not os.path.lexists(path):
-            return NotFound()
+    if not os.path.lexists(path):
+        return NotFound()
+    missed = None
+    while True:
+        real = os.path.realpath(path)
         try:
-            return _read_below(os.path.realpath(directory), os.path.realpath(path), deadline)
+            return _read_below(os.path.realpath(directory), real, deadline)
         except (FileNotFoundError, NotADirectoryError):
-            continue  # the link led to a directory that has just been removed
-        except PermissionError:
-            return Forbidden("the file may not be read")
+            # A mount was swapped after its links were followed, or they lead nowhere at all.
+            if real == missed:
+                return NotFound("the name is a link to nowhere")
         except UnicodeDecodeError:
             return Invalid("the file is not UTF-8")
         except OSError as error:
-            word = errno.errorcode.get(error.errno or 0, type(error).__name__)
-            return Unavailable(f"the file cannot be read, {word}")
-    return NotFound("the name is a link to nowhere")
+            return _trouble(error)
+        if not deadline.remaining():
+            return Unavailable("the file is replaced again and again")
+        missed = real
+
+
+def _trouble(error: OSError) -> Outcome:
+    """Return the outcome for a file that is there and cannot be read."""
+    if isinstance(error, PermissionError):
+        return Forbidden("the file may not be read")
+    word = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    return Unavailable(f"the file cannot be read, {word}")
 
 
 def _read_below(directory: str, path: str, deadline: Deadline) -> Outcome:

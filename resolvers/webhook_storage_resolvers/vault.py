@@ -209,7 +209,7 @@ class VaultResolver(Resolver):
         except Exception as error:  # noqa: BLE001 - its text may hold the token or the answer
             return Unavailable(f"no connection, {type(error).__name__}")
 
-    def _client(self, address: str, token: str, seconds: float) -> Any:  # noqa: ANN401 - untyped
+    def _client(self, address: str, token: str, seconds: float) -> Any:
         """Return a client for a moment; only the connections live longer, and hold no token."""
         try:
             import hvac  # noqa: PLC0415 - an extra, and slow to import

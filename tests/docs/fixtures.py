@@ -9,42 +9,46 @@ from unittest.mock import patch
 
 import pytest
 
-from tests.docs.rerouting import ReroutingTransport
 from tests.fakes.dropbox import FakeDropbox
 from tests.fakes.files import FileService
 from tests.fakes.vault import FakeVault
+from tests.rerouting import DROPBOX_ORIGINS, ReroutingTransport
 from webhook_storage import Sender, sender
+from webhook_storage.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture(scope="module")
-def documented_services(document_environment: None) -> Iterator[None]:
+def documented_services(
+    document_environment: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """Run one document against stand-ins for its services, with credentials in the environment.
 
     ``files.example.com`` takes the bearer token in ``TOKEN``, Dropbox the one in
-    ``DBOX_OAUTH2_TOKEN``, and Vault, to which ``VAULT_ADDR`` and ``VAULT_TOKEN`` lead, has the
+    ``DBOX_OAUTH2_TOKEN``. At ``SHELF_URL`` runs the file server of the command line, with the
+    password ``SHELF_PASSWORD``. Vault, to which ``VAULT_ADDR`` and ``VAULT_TOKEN`` lead, has the
     secret ``secret/flows``.
     """
     with ExitStack() as stack:
         files = stack.enter_context(FileService(token="of-the-reader"))
         dropbox = stack.enter_context(FakeDropbox())
         vault = stack.enter_context(FakeVault())
+        shelf = stack.enter_context(Server(tmp_path_factory.mktemp("shelf")))
         vault.put("secret/flows", {"TOKEN": "of-the-reader", "colour": "green"})
         environment = {
             "TOKEN": "of-the-reader",
             "DBOX_OAUTH2_TOKEN": dropbox.token,
+            "SHELF_URL": shelf.url,
+            "SHELF_PASSWORD": shelf.password,
             "VAULT_ADDR": vault.url,
             "VAULT_TOKEN": vault.token,
         }
         stack.enter_context(patch.dict(os.environ, environment))
-        origins = {
-            "https://files.example.com": files.url,
-            "https://content.dropboxapi.com": dropbox.url,
-            "https://api.dropboxapi.com": dropbox.url,
-        }
+        routes = {"https://files.example.com": files.url, shelf.url: shelf.url}
+        routes |= dict.fromkeys(DROPBOX_ORIGINS, dropbox.url)
         stack.callback(setattr, sender, "_installed", sender._installed)
-        installed = Sender(transport=ReroutingTransport(origins)).install()
+        installed = Sender(transport=ReroutingTransport(routes)).install()
         stack.callback(installed.close)
         yield

@@ -120,7 +120,7 @@ def test_swaps_of_a_mount_are_survived(tmp_path: Path) -> None:
     possible = {f"value {generation}" * 100 for generation in range(300)}
     seen = []
     while not stop.is_set():
-        seen.append(ask(tmp_path, "A"))
+        seen.append(ask(tmp_path, "A", seconds=30))
     swapper.join()
     seen.append(ask(tmp_path, "A"))
     assert [one for one in seen if not isinstance(one, Found)] == []

@@ -60,7 +60,7 @@ def make(fake: FakeVault, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setenv("VAULT_TOKEN", fake.token)
     made: list[VaultResolver] = []
 
-    def build(**options: Any) -> VaultResolver:  # noqa: ANN401 - the resolver's own
+    def build(**options: Any) -> VaultResolver:
         made.append(VaultResolver(**{"address": fake.url, **options}))
         return made[-1]
 
@@ -69,7 +69,7 @@ def make(fake: FakeVault, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         resolver.close()
 
 
-def ask(resolver: VaultResolver, name: str, **parts: Any) -> Outcome:  # noqa: ANN401 - of a reference
+def ask(resolver: VaultResolver, name: str, **parts: Any) -> Outcome:
     """Ask for one reference with the scheme."""
     reference = Reference(name, "vault", **parts)
     return resolver.resolve([reference], Deadline(5))[reference]

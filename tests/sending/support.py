@@ -1,0 +1,82 @@
+"""What the tests of the sending half share: storages, secrets, and both ways to call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from webhook_storage import RetryPolicy, Sender, Webhook
+from webhook_storage.transport.httpx import HttpxTransport
+from webhook_storage.transport.requests import RequestsTransport
+from webhook_storage_resolvers.mapping import MappingResolver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from webhook_storage.contracts import Resolver, Transport
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A transport, called from a thread or from an event loop."""
+
+    name: str
+    transport: Callable[[], Transport]
+    is_async: bool
+
+    def call(self, storage: Webhook, operation: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - each operation has its own result
+        """Carry out an operation of a storage."""
+        if not self.is_async:
+            return getattr(storage, operation)(*args, **kwargs)
+        return asyncio.run(getattr(storage, f"a{operation}")(*args, **kwargs))
+
+    @contextlib.contextmanager
+    def sending(
+        self,
+        secrets: Mapping[str, str] | None = None,
+        *,
+        resolver: Resolver | None = None,
+        transport: Transport | None = None,
+        attempts: int = 1,
+    ) -> Iterator[Sender]:
+        """Enter a sender with these secrets, which never pauses."""
+        asked = [resolver or MappingResolver(dict(secrets or {}))]
+        retry = RetryPolicy(attempts=attempts, max_delay=0)
+        with Sender(secrets=asked, transport=transport or self.transport(), retry=retry) as sender:
+            yield sender
+
+
+HTTPX = Mode("httpx", HttpxTransport, is_async=False)
+HTTPX_ASYNC = Mode("httpx-async", HttpxTransport, is_async=True)
+REQUESTS = Mode("requests", RequestsTransport, is_async=False)
+REQUESTS_ASYNC = Mode("requests-async", RequestsTransport, is_async=True)
+MODES = (HTTPX, HTTPX_ASYNC, REQUESTS, REQUESTS_ASYNC)
+
+
+def plain(origin: str, store: str = "PUT", fetch: str = "GET", **kwargs: Any) -> Webhook:  # noqa: ANN401 - kwargs of both requests
+    """Return a storage that stores at `origin/KEY`; options of the storage begin with `with_`."""
+    options = {
+        name.removeprefix("with_"): kwargs.pop(name)
+        for name in list(kwargs)
+        if name.startswith("with_")
+    }
+    request = {"url": f"{origin}/${{artifact.key}}", **kwargs}
+    return Webhook(request, store, request, fetch, **options)
+
+
+def caught(action: Callable[[], object]) -> BaseException:
+    """Return what an action raises; nothing but the action is in the frame."""
+    try:
+        action()
+    except BaseException as error:  # noqa: BLE001 - it is looked at
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def is_test(name: str, thing: object) -> bool:
+    """Tell whether a class is an exception, for the tests that enumerate a library's."""
+    return inspect.isclass(thing) and issubclass(thing, Exception) and not name.startswith("_")

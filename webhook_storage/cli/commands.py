@@ -1,0 +1,296 @@
+"""The subcommands; what they need is imported when they run, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from webhook_storage.cli.report import (
+    EXIT_CODES,
+    Watched,
+    say_json,
+    say_lines,
+    say_table,
+    show_error,
+)
+from webhook_storage.errors import ConfigurationError, ObjectNotFoundError
+
+if TYPE_CHECKING:
+    from webhook_storage.receipt import Receipt
+    from webhook_storage.sender import Sender
+    from webhook_storage.storage import Storage
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # it would print the values of local variables
+    rich_markup_mode="rich",
+    epilog=EXIT_CODES,
+)
+
+Definition = Annotated[
+    str, typer.Argument(metavar="DEFINITION", help="JSON file of a storage; - for standard input.")
+]
+Key = Annotated[str | None, typer.Option("--key", help="Name of the artifact on the service.")]
+Operation = Literal["store", "fetch", "exists", "delete", "list"]
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - for this option only
+
+        say_lines([f"webhook-storage {version('webhook-storage')}"])
+        raise typer.Exit
+
+
+@app.callback(
+    help="Store and fetch anything on any HTTP file service. A definition says with which "
+    "requests. Secrets stand in it as ${NAME} and are resolved only when a request is sent: first from the "
+    "environment, then from .env and the secrets directory."
+)
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="WEBHOOK_STORAGE_CONFIG",
+            help="TOML file that says which resolvers to ask, and how long to try.",
+        ),
+    ] = None,
+    version: Annotated[  # noqa: ARG001, FBT002 - its callback does the work
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Keep what holds for every command."""
+    context.obj = config
+
+
+@app.command(epilog=EXIT_CODES)
+def put(
+    context: typer.Context,
+    definition: Definition,
+    file: Annotated[Path, typer.Argument(help="What to store; - for standard input.")],
+    key: Key = None,
+    remember: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option(help="Write the receipt into DEFINITION too.")
+    ] = False,
+) -> None:
+    """Store a file and print the receipt as JSON.
+
+    Without --key a file is stored under its name where the URL has ${artifact.key}.
+    """
+    storage = _load(definition)
+    if remember and definition == "-":
+        message = "--remember writes into the definition, and this one came by standard input"
+        raise ConfigurationError(message, hint="give the definition as a file")
+    with _sender(context):
+        receipt = _put(storage, definition, file, key)
+    if remember:
+        _rewrite(Path(definition), storage.remember(receipt).to_json() + "\n")
+    say_json(receipt.model_dump(mode="json"))
+
+
+@app.command(epilog=EXIT_CODES)
+def get(
+    context: typer.Context,
+    definition: Definition,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where to write; - for standard output.")
+    ],
+    key: Key = None,
+    receipt: Annotated[
+        Path | None, typer.Option(help="Receipt of the store; what comes must have its digest.")
+    ] = None,
+) -> None:
+    """Fetch an artifact into a file; on an error it is untouched."""
+    storage = _load(definition)
+    wanted = _receipt(receipt, key) if receipt else key
+    if str(output) != "-":
+        _check_target(output)
+        with _sender(context):
+            storage.download(output, wanted)
+        return
+    with _sender(context):
+        content = storage.get(wanted)
+    sys.stdout.buffer.write(content)
+
+
+@app.command(epilog=EXIT_CODES)
+def exists(context: typer.Context, definition: Definition, key: Key = None) -> None:
+    """Print what the service says of an artifact; 4 if there is none."""
+    storage = _load(definition)
+    with _sender(context):
+        stat = storage.stat(key)
+    if stat is None:
+        message = f"there is no artifact {key!r}" if key else "the artifact is not there"
+        raise typer.Exit(show_error(ObjectNotFoundError(message, status=404)))
+    say_json(stat.model_dump(mode="json", exclude_none=True))
+
+
+@app.command(epilog=EXIT_CODES)
+def delete(context: typer.Context, definition: Definition, key: Key = None) -> None:
+    """Delete an artifact."""
+    storage = _load(definition)
+    with _sender(context):
+        storage.delete(key)
+
+
+@app.command("list", epilog=EXIT_CODES)
+def list_(context: typer.Context, definition: Definition) -> None:
+    """Print the keys of what is there, one a line."""
+    storage = _load(definition)
+    with _sender(context):
+        keys = storage.list()
+    say_lines(keys)
+
+
+@app.command(epilog=EXIT_CODES)
+def render(
+    context: typer.Context,
+    definition: Definition,
+    operation: Annotated[Operation, typer.Option(help="Whose request to show.")] = "store",
+    key: Key = None,
+    file: Annotated[Path | None, typer.Option(help="What would be stored.")] = None,
+    curl: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--curl", help="Show a curl command, secrets as shell variables.")
+    ] = False,
+) -> None:
+    """Show the exact request, secrets masked; nothing is sent."""
+    from webhook_storage.cli.operations import exchange  # noqa: PLC0415
+
+    storage = _load(definition)
+    with _sender(context) as sender:
+        preview = sender.preview(exchange(storage, operation, key, file))
+    sys.stdout.write((preview.curl() if curl else preview.text()) + "\n")
+
+
+@app.command(epilog=EXIT_CODES)
+def check(context: typer.Context, definition: Definition) -> None:
+    """Show which resolver answers each placeholder, never the value.
+
+    The exit code is 1 when a secret is not to be had.
+    """
+    from webhook_storage.cli.check import rows  # noqa: PLC0415
+
+    storage = _load(definition)
+    with _sender(context) as sender:
+        table = rows(storage, sender)
+    say_table(("placeholder", "used to", "outcome", "asked"), [row.cells for row in table])
+    if not all(row.good for row in table):
+        raise typer.Exit(1)
+
+
+@app.command(epilog=EXIT_CODES)
+def serve(
+    directory: Annotated[Path, typer.Argument(help="What to serve.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.")] = 0,
+    user: Annotated[str, typer.Option(help="Name of the only user.")] = "user",
+    password_variable: Annotated[
+        str | None,
+        typer.Option(help="Environment variable with the password; else one is made and shown."),
+    ] = None,
+    allow_remote: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--allow-remote", help="Allow a host that others can reach.")
+    ] = False,
+) -> None:
+    """Serve a directory for trying things out, until Ctrl-C."""
+    from webhook_storage.cli.serve import run  # noqa: PLC0415
+
+    run(directory, host, port, user, password_variable, allow_remote=allow_remote)
+
+
+@app.command(epilog=EXIT_CODES)
+def demo() -> None:
+    """Store a flow over HTTP and run it in another process."""
+    from webhook_storage.demo import show  # noqa: PLC0415 - the server's libraries are an extra
+
+    show()
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def _load(definition: str) -> Storage:
+    """Return the storage of a definition.
+
+    Raises:
+        ConfigurationError: When it is not there or wrong.
+    """
+    from webhook_storage.storage import Storage  # noqa: PLC0415
+
+    if definition == "-":
+        return Storage.from_json(sys.stdin.buffer.read())
+    path = Path(definition)
+    if not path.is_file():
+        message = f"there is no definition {definition!r}"
+        raise ConfigurationError(
+            message, hint="give the path of a JSON file, or - for standard input"
+        )
+    return Storage.from_json(path.read_bytes())
+
+
+def _sender(context: typer.Context) -> Sender:
+    """Return the sender that the configuration describes."""
+    from webhook_storage.config import load  # noqa: PLC0415
+
+    return load(context.obj).sender()
+
+
+def _put(storage: Storage, definition: str, file: Path, key: str | None) -> Receipt:
+    if str(file) == "-":
+        if definition == "-":
+            message = "the definition and the artifact cannot both come by standard input"
+            raise ConfigurationError(message, hint="give one of them as a file")
+        return storage.put(sys.stdin.buffer, key)
+    if not file.is_file():
+        message = f"there is no file {str(file)!r}"
+        raise ConfigurationError(message, hint="give the path of an existing file, or -")
+    if key is None and "artifact.key" in storage.naming_facts():
+        key = file.name
+    with file.open("rb"), Watched(file) as source:  # opened here, so that a refusal is told as such
+        return storage.put(source, key)
+
+
+def _receipt(path: Path, key: str | None) -> Receipt:
+    """Return the receipt in a file; what is wrong with it is told without what is in it."""
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from webhook_storage.receipt import Receipt  # noqa: PLC0415
+
+    receipt = None
+    with contextlib.suppress(ValidationError):
+        receipt = Receipt.model_validate_json(path.read_bytes() if path.is_file() else b"")
+    if receipt is None:
+        message = f"{str(path)!r} holds no receipt"
+        raise ConfigurationError(message, hint="give what 'put' printed, as a file")
+    if key is not None and key != receipt.key:
+        message = f"the receipt is of {receipt.key!r}, and --key says {key!r}"
+        raise ConfigurationError(message, hint="leave --key out")
+    return receipt
+
+
+def _check_target(path: Path) -> None:
+    """Refuse a place where no file can be written, before anything is asked for."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        message = f"{str(path)!r} is no place for a file"
+        raise ConfigurationError(message, hint="give the path of a file in an existing directory")
+
+
+def _rewrite(path: Path, text: str) -> None:
+    """Replace a file as a whole, with its permissions."""
+    from webhook_storage.artifact import FileSink  # noqa: PLC0415
+
+    path = path.resolve()
+    mode = path.stat().st_mode
+    sink = FileSink(path)
+    try:
+        sink.write(text.encode())
+        sink.commit()
+    finally:
+        sink.discard()
+    path.chmod(mode)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from webhook_storage.artifact import FileSink, MeasuredBody
+from webhook_storage.artifact import MeasuredBody
 from webhook_storage.contracts import Request, Response
 from webhook_storage.errors import (
     AuthenticationError,
@@ -94,19 +94,19 @@ class Receiver:
 
     Attributes:
         enough: True when the rest of the body is of no interest.
-        to_disk: True when taking a piece writes to a file.
+        blocks: Whether taking a piece takes time.
     """
 
     __slots__ = (
         "_digest", "_expected", "_good", "_headers", "_html", "_kept", "_request", "_size",
-        "_status", "enough", "to_disk",
+        "_status", "blocks", "enough",
     )  # fmt: skip
 
     def __init__(self, request: Request) -> None:
         """Expect the answer to that request."""
         self._request = request
         self.enough = False
-        self.to_disk = False
+        self.blocks = False
 
     def begin(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
         """Look at status and headers and decide where the body goes."""
@@ -127,7 +127,7 @@ class Receiver:
         if request.sink is not None and accepted and self._good:
             request.sink.reset()
             self._digest = hashlib.sha256()
-            self.to_disk = isinstance(request.sink, FileSink)
+            self.blocks = request.sink.blocks
         announced = self._headers.get("content-length", "")
         has_body = request.method != "HEAD" and status not in {204, 304}
         self._expected = int(announced) if has_body and announced.isdigit() else None
@@ -191,7 +191,8 @@ def check_sent(request: Request, reply: Reply, attempts: int) -> None:
         IntegrityError: When the server cannot have stored all of it.
     """
     body = request.body
-    if isinstance(body, MeasuredBody) and body.size and not body.complete and reply.good:
+    taken = _is_success(reply.status, request)
+    if isinstance(body, MeasuredBody) and body.size and not body.complete and taken:
         message = (
             f"{request.method} {request.url} was answered {reply.status} before the whole body "
             f"was sent (attempt {attempts})"
@@ -263,9 +264,13 @@ def _named(status: int) -> str:
 
 def _excerpt(reply: Reply, redactor: Redactor) -> str:
     """Return the beginning of an error's body: printable, without a secret, not an HTML page."""
-    if "html" in reply.headers.get("content-type", "") or not reply.body:
+    encoded = reply.headers.get("content-encoding", "identity") != "identity"
+    # A NUL means an encoding of two bytes a character, in which no secret would be recognized.
+    if encoded or "html" in reply.headers.get("content-type", "") or b"\0" in reply.body:
         return ""
-    text = reply.body.decode("utf-8", errors="replace")
-    printable = "".join(char if char.isprintable() else " " for char in text)
     # First masked, then cut: a secret at the end would else be shown in part.
-    return f": {redactor.redact(printable)[:_SHOWN].strip()}"
+    text = redactor.redact(reply.body.decode("utf-8", errors="replace"))
+    shown = redactor.redact("".join(char if char.isprintable() else " " for char in text))
+    if reply.size >= _ERROR_LIMIT and len(shown) <= _SHOWN:
+        return ""  # the body was cut, maybe within a secret, and the end would be shown
+    return f": {shown[:_SHOWN].strip()}" if shown.strip() else ""

@@ -121,7 +121,7 @@ class MeasuredBody:
     __slots__ = ("_body", "_digest", "complete")
 
     complete: bool
-    """Whether the last sending reached the end."""
+    """Whether the end was reached since this was last set to False."""
 
     def __init__(self, body: Body) -> None:
         """Measure nothing yet."""
@@ -219,9 +219,16 @@ def as_body(source: Source) -> Body:
     )
 
 
+class _Spool(tempfile.SpooledTemporaryFile[bytes]):
+    """A file that belongs to its body and is closed with it, for which nobody is to be warned."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def _spool(chunks: Iterable[bytes]) -> FileBody:
     """Write chunks into memory, or a temporary file when there are many, and read from there."""
-    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_LIMIT)  # noqa: SIM115 - the body owns it
+    spool = _Spool(max_size=_SPOOL_LIMIT)
     for chunk in chunks:
         if not isinstance(chunk, (bytes, bytearray, memoryview)):
             message = f"cannot store an iterable of {type(chunk).__name__}"
@@ -261,10 +268,11 @@ class MemorySink:
         limit: Most bytes that are taken; None for no limit.
     """
 
-    __slots__ = ("_chunks", "_left", "_limit")
+    __slots__ = ("_chunks", "_left", "_limit", "blocks")
 
     def __init__(self, limit: int | None = None) -> None:
         """Start empty."""
+        self.blocks = False
         self._limit = limit
         self.reset()
 
@@ -298,10 +306,11 @@ class FileSink:
         path: The target. It is untouched until `commit`.
     """
 
-    __slots__ = ("_file", "_path", "_temporary")
+    __slots__ = ("_file", "_path", "_temporary", "blocks")
 
     def __init__(self, path: Path) -> None:
         """Create nothing yet."""
+        self.blocks = True
         self._path = path
         self._file: IO[bytes] | None = None
         self._temporary = Path()

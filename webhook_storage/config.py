@@ -92,7 +92,9 @@ def load(path: Path | None = None) -> Config:
     tables = {name: value for name, value in secrets.items() if isinstance(value, dict)}
     _check_schemes(tables, known)
     plain = {name: value for name, value in secrets.items() if name not in tables}
-    _check_names(plain, (*known, *registry.names(registry.RESOLVERS)), "secrets.")
+    for name in registry.names(registry.RESOLVERS):
+        _table(secrets, name, f"secrets.{name}")
+    _check_names(plain, known, "secrets.")
     for name, arguments in tables.items():
         _check_names(arguments, _parameters(name), f"secrets.{name}.")
     return Config(

@@ -1,7 +1,7 @@
 """What the parts of this library, and those that plug into it, promise to one another.
 
-Plug-ins import from here, from `errors`, `secret` and `template`, and from nowhere else; a preset
-also from `storage`, of which it is a kind.
+Plug-ins import from here, from `errors`, `secret` and `template`; a preset also from `storage`, of
+which it is a kind, and from what that one is made of.
 """
 
 from __future__ import annotations
@@ -174,7 +174,13 @@ class Body(Protocol):
 
 
 class Sink(Protocol):
-    """Where the body of an answer goes."""
+    """Where the body of an answer goes.
+
+    Attributes:
+        blocks: Whether writing takes time, so that an event loop leaves it to a thread.
+    """
+
+    blocks: bool
 
     def reset(self) -> None:
         """Forget what was written; an answer starts anew."""

@@ -15,7 +15,6 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from cheroot import wsgi
 from wsgidav.dav_error import HTTP_BAD_REQUEST, DAVError
-from wsgidav.dir_browser import WsgiDavDirBrowser
 from wsgidav.error_printer import ErrorPrinter
 from wsgidav.http_authenticator import HTTPAuthenticator
 from wsgidav.mw.base_mw import BaseMiddleware
@@ -24,6 +23,7 @@ from wsgidav.util import get_uri_name, get_uri_parent
 from wsgidav.wsgidav_app import WsgiDAVApp
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
 Environ: TypeAlias = dict[str, Any]
@@ -53,7 +53,6 @@ def application(directory: Path, user: str, password: str) -> WsgiDAVApp:
                 ErrorPrinter,
                 HTTPAuthenticator,
                 _Convenience,
-                WsgiDavDirBrowser,
                 RequestResolver,
             ],
             "logging": {"enable": False},
@@ -73,6 +72,16 @@ class HttpServer(wsgi.Server):
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - cheroot's signature
         """Log one line; a traceback could hold what a client sent."""
         log.log(min(level, logging.DEBUG), "%s", msg)
+
+    @classmethod
+    def bind_socket(cls, socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
+        """Bind, and close the socket when that fails."""
+        try:
+            bound: socket.socket = super().bind_socket(socket_, bind_addr)  # type: ignore[no-untyped-call]
+        except OSError:
+            socket_.close()
+            raise
+        return bound
 
     def _serve_unservicable(self) -> None:
         self.sweeper = threading.current_thread()
@@ -97,7 +106,7 @@ class _Convenience(BaseMiddleware):  # type: ignore[misc]  # WsgiDAV has no type
     """What a bare WebDAV server would refuse or do by half, for a user who is logged in.
 
     A PUT makes the folders that it needs, and changes nothing when its body breaks off. A GET of a
-    folder answers a JSON list, unless a browser asks.
+    folder answers a JSON list. WsgiDAV's own pages are left out: their pictures need no password.
     """
 
     def __call__(self, environ: Environ, start_response: Respond) -> Iterable[bytes]:
@@ -157,10 +166,8 @@ def _make_parents(environ: Environ) -> None:
 
 def _listing(environ: Environ) -> bytes | None:
     """Return what is in a folder as JSON, or None when something else is to answer."""
-    path = environ["PATH_INFO"]
-    if not path.endswith("/") or "text/html" in environ.get("HTTP_ACCEPT", ""):
-        return None
-    folder: _Resource | None = environ["wsgidav.provider"].get_resource_inst(path, environ)
+    provider, path = environ["wsgidav.provider"], environ["PATH_INFO"]
+    folder: _Resource | None = provider.get_resource_inst(path, environ)
     if folder is None or not folder.is_collection:
         return None
     entries = [_entry(member) for member in folder.get_member_list()]

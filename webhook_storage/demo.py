@@ -52,7 +52,7 @@ _PRICES = {"apples": 3, "bread": 4, "cheese": 9}
 
 _WIDTH = 80
 _STYLES = {"✓": "green", "✗": "red"}
-_NEXT = "docs/command.md; and for a server of your own: webhook-storage serve DIRECTORY"
+_NEXT = "read docs/command.md, or begin with: webhook-storage serve DIRECTORY"
 
 _PICTURE = """\
   this process                file server                 a new process
@@ -138,9 +138,8 @@ def _run_elsewhere(console: Console, definitions: list[str], own: _Secrets) -> N
         "no key": {PASSWORD: own.password},
     }
     with ThreadPoolExecutor() as pool:
-        said = dict(
-            zip(environments, pool.map(partial(_elsewhere, definitions), environments.values()))
-        )
+        answers = pool.map(partial(_elsewhere, definitions), environments.values())
+        said = dict(zip(environments, answers, strict=True))
     _step(console, 4, "A new process, with an environment of its own, runs both")
     _quote(console, said.pop("right"))
     _step(console, 5, "Without the right secrets nothing is fetched, nothing is loaded")

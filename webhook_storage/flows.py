@@ -85,7 +85,7 @@ def slugify(name: str) -> str:
         >>> slugify("My Flow (v2)")
         'my-flow-v2'
         >>> slugify("поток")
-        'b4a2b8aa'
+        '9dc82890'
     """
     plain = unicodedata.normalize("NFKD", name)
     kept = "".join(char for char in plain if char.isascii())

@@ -301,7 +301,8 @@ def _origin(plan: _UrlPlan, lookup: Lookup) -> str:
         raise placeholder.unsafe("its value is no URL of http, https or file")
     if match["query"] or has_dot_segment(match["path"]):
         raise placeholder.unsafe("its value has a query or a '.' or '..' segment; more follows it")
-    return value.removesuffix("/") if plan.steps[0][0] == "/" else value
+    merge = match["path"].endswith("/") and plan.steps[0][0] == "/"
+    return value[:-1] if merge else value
 
 
 def _compare_url(plan: _UrlPlan, rest: str) -> None:
@@ -369,8 +370,11 @@ def _json(template: Template, lookup: Lookup) -> str | None:
         pieces.append(value)
     text = "".join(pieces)
     if not plain and not _same_structure(plan, text):
-        names = tuple(str(step[0].source) for step in plan.steps if isinstance(step, tuple))
-        raise UnsafeValueError("Values marked raw change the structure of the JSON.", names=names)
+        names = dict.fromkeys(
+            str(step[0].source) for step in plan.steps if not isinstance(step, str)
+        )
+        what = "Values marked json or raw change the structure of the JSON"
+        raise UnsafeValueError(what, names=tuple(names))
     return text
 
 
@@ -405,7 +409,7 @@ def _json_plan(template: Template) -> _JsonPlan | None:
     return _JsonPlan(tuple(steps), tree, tuple(marks))
 
 
-def _load(text: str) -> Any:  # noqa: ANN401 - a JSON document
+def _load(text: str) -> Any:
     """Parse JSON so that nothing of its structure is lost: numbers, repeated keys, their order."""
 
     def refuse(_: str) -> None:
@@ -420,7 +424,7 @@ def _load(text: str) -> Any:  # noqa: ANN401 - a JSON document
     )
 
 
-def _leaves(tree: Any) -> tuple[list[str], set[str]]:  # noqa: ANN401 - a JSON document
+def _leaves(tree: Any) -> tuple[list[str], set[str]]:
     """Return the strings and the numbers of a document, without keys."""
     strings: list[str] = []
     numbers: set[str] = set()
@@ -598,7 +602,7 @@ def _check_whole(template: Template, text: str, rule: _Rule) -> None:
     position = template.text.find(found.group())
     if position < 0:
         names = tuple(str(source) for source in template.sources)
-        raise UnsafeValueError(f"A raw value in {rule.place} holds {rule.holds}.", names=names)
+        raise UnsafeValueError(f"A raw value in {rule.place} holds {rule.holds}", names=names)
     raise TemplateError(f"The text of {rule.place} holds {rule.holds}.", position=position)
 
 

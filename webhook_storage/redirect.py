@@ -34,13 +34,15 @@ def next_hop(
     if reply.status not in _REDIRECTS or not location or reply.good:
         return None
     reading = request.method in {"GET", "HEAD"}
-    target = urlsplit(urljoin(wire.url, location))
-    shown = redactor.redact(_printable(f"{target.scheme}://{target.hostname or ''}"))
+    here, target = urlsplit(wire.url), _target(wire.url, location)
+    shown = redactor.redact(_printable(f"{target.scheme}://{_host(target)}" if target else "no URL"))
 
     def refuse(reason: str, hint: str) -> NoReturn:
         message = f"{request.method} {request.url} answered {reply.status}, to {shown}: {reason}"
         raise RedirectRefusedError(message, status=reply.status, hint=hint)
 
+    if target is None:
+        refuse("that is nowhere", "the server is at fault; give the final URL")
     if not request.follow:
         refuse("redirects are switched off", "give the final URL, or set allow_redirects=True")
     if not left:
@@ -49,17 +51,17 @@ def next_hop(
         refuse(
             "following would turn the request into a GET; nothing was stored", _advice(wire, target)
         )
-    if wire.url.startswith("https:") and target.scheme != "https":
+    if here.scheme == "https" and target.scheme != "https":
         refuse("it leads from https to an unprotected connection", "give the final https URL")
-    if _origin(target) == _origin(urlsplit(wire.url)):
-        return _moved(wire, target)
+    if _origin(target) == _origin(here):
+        return _moved(wire, target._replace(netloc=here.netloc, fragment=""))
     if not reading:
         refuse("it leads to another host, which must not get the artifact", "give the final URL")
     if not any(fnmatchcase(target.hostname or "", pattern) for pattern in request.redirect_hosts):
         refuse("it leads to another host", "name that host in redirect_hosts to fetch from there")
     return WireRequest(
         method=request.method,
-        url=_moved(wire, target).url,
+        url=target._replace(netloc=_host(target), fragment="").geturl(),
         headers=list(_NEUTRAL),
         timeout=wire.timeout,
         verify=wire.verify,
@@ -67,11 +69,26 @@ def next_hop(
     )
 
 
+def _target(url: str, location: str) -> SplitResult | None:
+    """Return where a redirect leads, None when that is no server, for example a local file."""
+    try:
+        target = urlsplit(urljoin(url, location))
+        port = target.port
+    except ValueError:
+        return None
+    return target if target.scheme in _PORTS and target.hostname and port != 0 else None
+
+
+def _host(parts: SplitResult) -> str:
+    """Return the host as it is spelled: in lower case, a secret in it would not be recognized."""
+    return parts.netloc.rpartition("@")[2]
+
+
 def _moved(wire: WireRequest, target: SplitResult) -> WireRequest:
     """Return the same request for another URL."""
     return WireRequest(
         method=wire.method,
-        url=target._replace(fragment="").geturl(),
+        url=target.geturl(),
         headers=wire.headers,
         body=wire.body,
         timeout=wire.timeout,
@@ -83,11 +100,7 @@ def _moved(wire: WireRequest, target: SplitResult) -> WireRequest:
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     """Return scheme, host and port (RFC 6454)."""
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    return parts.scheme, parts.hostname, port or _PORTS.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def _advice(wire: WireRequest, target: SplitResult) -> str:

@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from webhook_storage import place
 from webhook_storage.artifact import BytesBody, JoinedBody
@@ -85,15 +85,24 @@ def _url(request: Request, lookup: Lookup) -> str:
     query = _encode(request.params, place.query_value, lookup)
     if not query:
         return url
-    return f"{url}{'&' if urlsplit(url).query else '?'}{query}"
+    joint = "?" if "?" not in url else "" if url.endswith(("?", "&")) else "&"
+    return f"{url}{joint}{query}"
 
 
 def _headers(
     request: Request, lookup: Lookup, body: Body | None, content_type: str | None
 ) -> list[tuple[str, str]]:
     """Return the request's headers, then those that it does not set itself."""
-    headers = [(name, _header(value, lookup)) for name, value in request.headers.items()]
+    headers = [
+        (name, _header(value, lookup))
+        for name, value in request.headers.items()
+        # The length is known here, and a value of None switches a header off.
+        if value is not None and name.lower() != "content-length"
+    ]
     given = {name.lower() for name, _ in headers}
+    if "transfer-encoding" in given:
+        message = "the length of a body is announced, so it has no Transfer-Encoding"
+        raise ConfigurationError(message, path="headers", hint="leave that header out")
     if request.auth is not None:
         if "authorization" in given:
             message = "auth and an Authorization header contradict each other"
@@ -218,4 +227,11 @@ def _cert(cert: str | Sequence[str] | None, lookup: Lookup) -> str | tuple[str, 
 def _proxies(request: Request, lookup: Lookup) -> dict[str, str] | None:
     if request.proxies is None:
         return None
-    return {scheme: _path(url, lookup) for scheme, url in request.proxies.items()}
+    return {scheme: _proxy(parse(url), lookup) for scheme, url in request.proxies.items()}
+
+
+def _proxy(template: Template, lookup: Lookup) -> str:
+    """Return a proxy's URL; a value that is only a part of it is encoded and leads nowhere else."""
+    if len(template.parts) == 1:
+        return place.plain(template, lookup)
+    return template.fill(lookup, lambda _, value: quote(value, safe=""))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from webhook_storage import registry
 from webhook_storage.answer import Receiver, Reply, check_sent, describe, refusal
+from webhook_storage.artifact import MeasuredBody
 from webhook_storage.contracts import Exchange, Request, Response, Transport, Wanted, WireRequest
 from webhook_storage.errors import (
     ConnectError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from webhook_storage.contracts import Resolver
+    from webhook_storage.secret import Redactor
 
 T = TypeVar("T")
 
@@ -196,6 +198,8 @@ class Sender:
         started, attempt, renewed = time.monotonic(), 0, False
         while True:
             attempt += 1
+            if isinstance(request.body, MeasuredBody):
+                request.body.complete = False
             outcome = yield from self._attempt(request, values)
             elapsed = time.monotonic() - started
             _log(request, outcome, elapsed)
@@ -242,8 +246,11 @@ class Sender:
         while wire is not None:
             try:
                 reply = yield _Send(self._transport(wire), wire, Receiver(request), values)
-            except TransportError as error:
-                return error
+            except WebhookStorageError as error:
+                _mask(error, values.redactor)
+                if isinstance(error, TransportError):
+                    return error
+                raise
             wire = next_hop(request, wire, reply, values.redactor, left=_MAX_HOPS - hops)
             hops += 1
         return cast("Reply", reply)
@@ -320,7 +327,7 @@ class _Send:
             try:
                 self._receiver.begin(answer.status, answer.headers)
                 async for chunk in answer.chunks():
-                    if self._receiver.to_disk:
+                    if self._receiver.blocks:
                         await asyncio.to_thread(self._receiver.take, chunk)
                     else:
                         self._receiver.take(chunk)
@@ -367,14 +374,21 @@ async def _aperform(steps: _Steps[T]) -> T:
 def presentable(error: BaseException) -> BaseException:
     """Return an exception to raise in place of one that was caught inside.
 
-    An error of ours keeps its message and loses its traceback, cause and context. An interruption
-    or a cancellation is made anew. Anything else is told by its type and place only.
+    An error of ours, an interruption and a cancellation lose their traceback, cause, context and
+    notes; of the last two the text is none of ours and goes as well, where others can do without.
+    Anything else is told by its type and place only.
     """
-    if isinstance(error, WebhookStorageError):
+    while isinstance(error, BaseExceptionGroup):
+        members: Sequence[BaseException] = error.exceptions
+        error = next((one for one in members if not isinstance(one, Exception)), members[0])
+    if isinstance(error, KeyboardInterrupt):
+        return KeyboardInterrupt()
+    if isinstance(error, SystemExit):
+        return SystemExit(error.code if isinstance(error.code, int) else 1)
+    if isinstance(error, WebhookStorageError) or not isinstance(error, Exception):
         error.__cause__ = error.__context__ = None
+        vars(error).pop("__notes__", None)
         return error.with_traceback(None)
-    if not isinstance(error, Exception):
-        return type(error)(*error.args)
     return UnexpectedError(
         f"{type(error).__name__} in {_origin(error)}",
         hint="this is a fault of the library or of a plug-in; please report the line above",
@@ -391,6 +405,12 @@ def _origin(error: BaseException) -> str:
         )
         traceback = traceback.tb_next
     return where
+
+
+def _mask(error: WebhookStorageError, redactor: Redactor) -> None:
+    """Take secrets out of an error from a transport, which may be somebody else's."""
+    error.args = tuple(redactor.redact(str(part)) for part in error.args)
+    error.hint = error.hint and redactor.redact(error.hint)
 
 
 def _log(request: Request, outcome: Reply | TransportError, elapsed: float) -> None:

@@ -28,8 +28,8 @@ class PlainHttpWarning(UserWarning):
 class Server:
     """Serves a directory by WebDAV while its ``with`` block runs.
 
-    GET, HEAD, PUT and DELETE do what they say; a PUT makes missing folders; a GET of a folder, with
-    a slash at its end, answers a JSON list of objects with ``name``, ``type`` and ``size``.
+    GET, HEAD, PUT and DELETE do what they say; a PUT makes missing folders; a GET of a folder
+    answers a JSON list of objects with ``name``, ``type`` and ``size``.
 
     Args:
         directory: What to serve; it must exist.
@@ -48,11 +48,11 @@ class Server:
         >>> import tempfile
         >>> from webhook_storage import Sender, Webhook
         >>> from webhook_storage_resolvers.mapping import MappingResolver
-        >>> request = {"url": "${SERVER}/${artifact.key}", "auth": ["user", "${PASSWORD}"]}
+        >>> there = {"url": "${SERVER}/${artifact.key}", "auth": ["user", "${PASSWORD}"]}
         >>> with tempfile.TemporaryDirectory() as folder, Server(folder) as server:
         ...     known = MappingResolver({"SERVER": server.url, "PASSWORD": server.password})
         ...     with Sender(secrets=[known]):
-        ...         Webhook(request, "PUT", request, "GET").put(b"some bytes", key="a/b").size
+        ...         Webhook(there, "PUT", there, "GET").put(b"some bytes", key="a/b").size
         10
     """
 

@@ -348,15 +348,11 @@ class Storage(BaseModel):
 
     def _put(self, source: Source, key: str | None) -> Exchange[Receipt]:
         body = MeasuredBody(as_body(source))
-        if (
-            key is None
-            and isinstance(source, (str, Path))
-            and "artifact.key" in self.naming_facts()
-        ):
+        takes_key = "artifact.key" in self.naming_facts()
+        if key is None and isinstance(source, (str, os.PathLike)) and takes_key:
             key = Path(source).name
-        if key is not None and not self.naming_facts() & {"artifact.key"}:
-            message = "a key was given, and the URL has no ${artifact.key}"
-            raise ConfigurationError(message, hint="put it into the URL, or leave the key out")
+        if key is not None and not takes_key:
+            raise _useless_key()
         return (yield from self.store_exchange(body, _StoreFacts(_artifact_facts(key), body)))
 
     def _get(self, key: str | Receipt | None, limit: int | None) -> Exchange[bytes]:
@@ -457,6 +453,13 @@ class Storage(BaseModel):
 
     def _receipt(self, key: str | Receipt | None) -> Receipt | None:
         return key if isinstance(key, Receipt) else self.receipts.get(key or "")
+
+    def _key_facts(self, key: str | None) -> dict[str, str]:
+        """Return what a key stands for; that of a flow stands for the flow too."""
+        for name, taken in self.flows.items():
+            if taken == key:
+                return _flow_facts(name, key)
+        return _artifact_facts(key)
 
     def _facts(self, key: str | Receipt | None) -> dict[str, str]:
         """Return what is known of an artifact that was stored earlier."""

@@ -414,7 +414,6 @@ class _Scanner:
             raise self._error(what, hint="Write ${NAME}.")
         source = self._source()
         operator, word = self._operator(close, depth)
-        self.start = start
         filters = self._filters()
         self._close(close)
         return Placeholder(source, operator, word, filters, start)

@@ -231,8 +231,10 @@ class Webhook(Storage):
         return capture.select_all(str(self.list_request.get("keys", "/*")), response)
 
     def naming_facts(self) -> frozenset[str]:
-        """Return the facts in the build request's URL, query, headers and form."""
-        return _facts_in(self.build_request_kwargs)
+        """Return the facts in the build request, in a form only when one is sent."""
+        kwargs = self.build_request_kwargs
+        unsent = () if kwargs.get("files") else ("data",)
+        return _facts_in({name: kwargs[name] for name in kwargs if name not in unsent})
 
     def fetch_facts(self) -> frozenset[str]:
         """Return the facts in the request that fetches."""

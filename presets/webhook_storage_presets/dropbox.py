@@ -424,6 +424,7 @@ class _HashingSink:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
+        self.blocks = sink.blocks
         self.hash = ContentHash()
 
     def reset(self) -> None:

@@ -49,6 +49,7 @@ def documented_services(
         routes = {"https://files.example.com": files.url, shelf.url: shelf.url}
         routes |= dict.fromkeys(DROPBOX_ORIGINS, dropbox.url)
         stack.callback(setattr, sender, "_installed", sender._installed)
+        stack.callback(sender.log.setLevel, sender.log.level)
         installed = Sender(transport=ReroutingTransport(routes)).install()
         stack.callback(installed.close)
         yield

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
+import re
 from urllib.parse import quote, quote_plus
+from xml.sax.saxutils import escape
 
 CORE = "CaNaRy7Qx9"
 """Letters and digits, which look the same in each textual encoding."""
@@ -23,13 +24,13 @@ def forms(secret: str) -> dict[str, str]:
         "raw": secret,
         "quoted": quoted,
         "quoted, slashes kept": quote(secret),
-        "quoted in lower case": quoted.lower(),
+        "quoted, digits in lower case": re.sub("%..", lambda digits: digits[0].lower(), quoted),
         "quoted twice": quote(quoted, safe=""),
         "quoted, plus for blank": quote_plus(secret),
         "JSON": json.dumps(secret)[1:-1],
         "repr": repr(secret)[1:-1],
         "repr of bytes": repr(secret.encode())[2:-1],
-        "HTML": html.escape(secret),
+        "XML": escape(secret, {'"': "&quot;"}),
         "basic": base64.b64encode(f"{USER}:{secret}".encode()).decode(),
     }
     for offset in range(3):
@@ -48,6 +49,8 @@ ALL_FORMS = {f"{name}, {form}": text for name, secret in SECRETS.items() for for
 _HINTS = {
     **{f"core, base64 at {offset}": base64_core(CORE, offset) for offset in range(3)},
     "core": CORE,
+    "core in lower case": CORE.lower(),
+    "plain in lower case": PLAIN.lower(),
 }
 
 

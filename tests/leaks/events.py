@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -16,7 +15,6 @@ from webhook_storage.contracts import (
     Outcome,
     Resolver,
     Transport,
-    Unavailable,
     WireRequest,
     WireResponse,
 )
@@ -92,7 +90,8 @@ class FailingTransport(Transport):
 
     def send(self, request: WireRequest) -> WireResponse:
         """Fail with the request in the text."""
-        failure = self.error(f"{request.url} {request.headers} {EVERYTHING}")
+        headers = "\n".join(f"{name}: {value}" for name, value in request.headers)
+        failure = self.error(f"{request.url}\n{headers}\n{EVERYTHING}")
         failure.add_note(request.url)
         failure.__cause__ = ValueError(request.url)
         if self.late:
@@ -158,7 +157,8 @@ def _reset_mid_body(call: Call) -> bytes:
     return b""
 
 
-def _hang(call: Call) -> bytes:
+def hang(call: Call) -> bytes:
+    """Say nothing."""
     call.hang()
     return b""
 
@@ -194,7 +194,7 @@ OUTCOMES = (
     Event("409", errors.ConflictError, echo("409", Content_Type="text/plain; charset=latin-1")),
     Event("429", errors.RateLimitedError, echo("429", Retry_After=PLAIN)),
     Event("500", errors.ServerError, echo("500")),
-    Event("unknown status", errors.ResponseError, echo("699")),
+    Event("418", errors.ResponseError, echo("418")),
     Event("redirect to another host", errors.RedirectRefusedError, echo("302", Location=f"http://{PLAIN}.test/?q={PLAIN}")),
     Event("redirect on the same origin", errors.RedirectRefusedError, echo("302", Location=f"/{PLAIN}")),
     Event("redirect in a circle", errors.RedirectRefusedError, echo("307", Location=f"/{PLAIN}")),
@@ -206,7 +206,7 @@ OUTCOMES = (
     Event("reset in the body", errors.ProtocolError, _reset_mid_body),
     Event("closed without an answer", errors.ProtocolError, lambda _call: b""),
     Event("no HTTP", errors.ProtocolError, _garbage),
-    Event("hang", errors.TimedOutError, _hang),
+    Event("hang", errors.TimedOutError, hang),
     Event("connection refused", errors.ConnectError, origin="nowhere"),
     Event("unknown certificate", errors.TlsError, origin="tls"),
     Event("line break in a value", errors.UnsafeValueError, secrets={**SECRETS, "MIXED": f"{MIXED}\r\nX-Evil: 1"}),
@@ -227,5 +227,3 @@ OUTCOMES = (
     Event("exit in the transport", SystemExit, breaks=SystemExit),
     Event("group in the transport", KeyboardInterrupt, breaks=_group),
 )  # fmt: skip
-
-_ = (asyncio, Unavailable)

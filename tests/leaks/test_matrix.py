@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes.files import FileService
-from tests.leaks.canary import USER, find
+from tests.leaks.canary import SECRETS, USER
 from tests.leaks.channels import hits, of_error, of_object, reachable, witnessed
-from tests.leaks.events import OUTCOMES, Event, FailingTransport, _hang
-from tests.sending.raw import RawServer, always, reply
-from tests.sending.support import HTTPX_ASYNC, MODES, REQUESTS_ASYNC, Mode, caught
-from webhook_storage import Sender, Webhook
+from tests.leaks.events import OUTCOMES, Event, FailingTransport, hang
+from tests.sending.raw import RawServer
+from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, REQUESTS_ASYNC, Mode, caught
+from webhook_storage import Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.leaks.channels import Shown
+    from webhook_storage import Sender
 
 OPERATIONS = {"put": (b"artifact",), "get": (), "delete": ()}
 
@@ -66,9 +67,27 @@ def origin_of(event: Event) -> Iterator[str]:
     yield origin
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("event", OUTCOMES, ids=str)
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+TWICE_ESCAPED = "a text that was escaped twice is not recognized, and httpcore logs such"
+
+CELLS = [
+    pytest.param(
+        mode,
+        event,
+        operation,
+        id=f"{mode.name}, {operation}, {event}",
+        marks=[pytest.mark.xfail(reason=TWICE_ESCAPED, strict=True)]
+        if event.name == "no HTTP" and "httpx" in mode.name
+        else [],
+    )
+    for mode in MODES
+    for event in OUTCOMES
+    for operation in OPERATIONS
+    # What is special about the last operation, a form as its body, is the same in each mode.
+    if operation != "delete" or mode is HTTPX
+]
+
+
+@pytest.mark.parametrize(("mode", "event", "operation"), CELLS)
 def test_event(
     capsys: pytest.CaptureFixture[str], mode: Mode, event: Event, operation: str
 ) -> None:
@@ -84,14 +103,16 @@ def test_event(
             act = partial(mode.call, storage, operation, *OPERATIONS[operation])
             expected = _expected(event, operation)
             if expected is None:
-                shown += of_object(act())
+                result = act()
+                shown += of_object(result) if operation == "put" else []  # else the server's bytes
             else:
                 error = caught(act)
                 assert expected is type(error)
                 shown += of_error(error)
             for thing in (storage, sender, sender.resolution, *sender._transports.values()):
                 shown += of_object(thing)
-            shown += reachable(storage, *_transports(sender))
+    # An idle connection of requests keeps the last answer's headers, hence only after closing.
+    shown += reachable(storage, *_transports(sender))
     assert [] == hits([*shown, *witness.shown])
 
 
@@ -99,6 +120,8 @@ def _expected(event: Event, operation: str) -> type[BaseException] | None:
     """Return what the operation raises."""
     if event.name.startswith("captured") and operation != "put":
         return None  # only a store captures
+    if event.name == "HTML page" and operation == "delete":
+        return None  # a page can be the answer to a form
     return event.raises
 
 
@@ -109,7 +132,7 @@ def _transports(sender: Sender) -> list[object]:
 @pytest.mark.parametrize("mode", [HTTPX_ASYNC, REQUESTS_ASYNC], ids=lambda mode: mode.name)
 def test_cancellation(capsys: pytest.CaptureFixture[str], mode: Mode) -> None:
     """A task that is cancelled in the middle of a request tells nothing of it."""
-    with RawServer(_hang).serving() as server, witnessed(capsys) as witness:
+    with RawServer(hang).serving() as server, witnessed(capsys) as witness:
         storage = everywhere(server.url)
         storage.build_request_kwargs["timeout"] = 5
 
@@ -120,12 +143,7 @@ def test_cancellation(capsys: pytest.CaptureFixture[str], mode: Mode) -> None:
             server.closing.set()
             await task
 
-        from tests.leaks.canary import SECRETS
-
         with mode.sending(SECRETS):
             error = caught(partial(asyncio.run, cancelled(), debug=True))
     assert (asyncio.CancelledError, ("enough",)) == (type(error), error.args)
     assert [] == hits([*of_error(error), *witness.shown])
-
-
-_ = (find, always, reply)

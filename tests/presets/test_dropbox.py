@@ -8,6 +8,7 @@ import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import dropbox
@@ -566,8 +567,19 @@ class TestRefusals:
 
     def test_a_name_that_dropbox_does_not_take(self, make: Make) -> None:
         """A path with an empty segment is refused by its tag."""
-        with pytest.raises(ResponseError, match="path/malformed_path"):
-            make().put(b"x", "a//b")
+        storage = make()
+        for refused in (partial(storage.put, b"x"), storage.get, storage.stat):
+            with pytest.raises(ResponseError, match="path/malformed_path"):
+                refused("a//b")
+
+    def test_tags_within_tags_come_to_an_end(self, make: Make, fake: FakeDropbox) -> None:
+        """An error that is nested deeper than any of Dropbox's is told by its first tags."""
+        error: object = "innermost"
+        for _ in range(50):
+            error = {".tag": "t", "t": error}
+        fake.inject(json_answer(409, {"error": error}), path=UPLOAD)
+        with pytest.raises(ConflictError, match=r"\(t/t/t/t/t\)"):
+            make().put(b"x", "a")
 
     def test_plain_text_is_shown(self, make: Make, fake: FakeDropbox, call: Call) -> None:
         """A 400 carries Dropbox's own words."""

@@ -137,6 +137,10 @@ def test_url_refuses_dot_segments(value: str) -> None:
         ("https://h/p/%2e${A|raw}", {"A": "%2e"}),
         ("https://h/p/${A|raw}", {"A": "x/../../y"}),
         ("https://h/p/.${A|raw}/q", {"A": "./y"}),
+        ("https://h/p/.${A|raw}", {"A": "/y"}),
+        ("https://h/p/..${A}", {"A": "/y"}),
+        ("https://h/p/..${A}", {"A": ";y"}),
+        ("https://h/p/..${A:-}/q", {"A": ""}),
     ],
 )
 def test_url_refuses_dot_segments_made_of_parts(text: str, found: dict[str, str]) -> None:
@@ -151,6 +155,26 @@ def test_url_refuses_control_characters(where: str, control: str) -> None:
     """A line break in a URL is a mistake, not a character to encode."""
     value = f"https://h/a{control}b"
     assert "a URL" in str(refused(place.url, where, A=value))
+
+
+@pytest.mark.parametrize("rest", ["/a/b?k=1", "/?k=1&l=2", "/a?l=1", "/a?", "/..?k=1"])
+def test_url_is_compared_with_its_template(rest: str) -> None:
+    """Whatever the encoding of values may miss, other segments or keys are refused."""
+    plan = place._url_plan(parse("https://h/${A}?k=${B}"))
+    place._compare_url(plan, "/a?k=1")
+    with pytest.raises(UnsafeValueError) as caught:
+        place._compare_url(plan, rest)
+    assert ("A", "B") == caught.value.names
+
+
+@pytest.mark.parametrize("name", ["urlencode", "path", "query", "base64url"])
+def test_url_does_not_trust_filters_blindly(name: str) -> None:
+    """What a filter returns is looked at before it goes in as it is."""
+    (part,) = parse(f"${{A|{name}}}").parts
+    assert not isinstance(part, str)
+    assert "a%20" == place._query_value(part, "a%20")
+    with pytest.raises(UnsafeValueError, match="did not encode"):
+        place._query_value(part, "a&b")
 
 
 def test_url_advises_to_strip_a_trailing_line_break() -> None:
@@ -252,6 +276,8 @@ def test_url_refuses_a_query_that_is_not_encoded(value: str) -> None:
         ("${U}/p", "http://h.example:8080/base", "http://h.example:8080/base/p"),
         ("${U}/p", "https://[::1]:1/", "https://[::1]:1/p"),
         ("${U}/p", "file:///dir/", "file:///dir/p"),
+        ("${U}/p", "file:///", "file:///p"),
+        ("${U}/p", "file://", "file:///p"),
         ("${U}?k=v", "https://h/p/", "https://h/p/?k=v"),
         ("${U}/p", "https://h/a%20b", "https://h/a%20b/p"),
         ("${U}", "https://h/p?sig=a%2Fb&x=y", "https://h/p?sig=a%2Fb&x=y"),
@@ -446,12 +472,32 @@ def test_json_takes_raw_values_that_fit(where: Place) -> None:
 
 @pytest.mark.parametrize("where", [place.header, place.text_body])
 @pytest.mark.parametrize(
-    "value", ['x", "b": "y', 'x"', "x\\", '"]', 'x", "a": "y', "x\ny", '",' + "[" * 100_000]
+    "value", ['x", "b": "y', 'x"', "x\\", '"]', 'x", "a": "y', "x\ny", '", "x": ' + "[" * 100_000]
 )
 def test_json_refuses_raw_values_that_change_the_structure(where: Place, value: str) -> None:
     """The document is parsed again and compared."""
     error = refused(where, '{"a": "${A|raw}", "c": ["${B}"]}', A=value, B="\n")
     assert ("A", "B") == error.names
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "second"),
+    [
+        ('["${A|raw}", ${N}, "${B|raw}", "d"]', "x\\", ', "q", "z'),
+        ('["${A|raw}", [], "${B|raw}", "d"]', "x\\", ', {}, "z'),
+        ('["${A|raw}", 1, "${B|raw}", "d"]', "x\\", ', 2, "z'),
+        ('{"a": "${A|raw}"}', 'x", "b": "y', ""),
+        ('["${A|raw}"]', 'x", "y', ""),
+    ],
+)
+def test_json_refuses_raw_values_that_make_valid_json(text: str, first: str, second: str) -> None:
+    """That the document parses is not enough, it has to be the same one."""
+    found = {"A": first, "B": second, "N": "1"}
+    filled = text.replace("|raw", "")
+    for name, value in found.items():
+        filled = filled.replace(f"${{{name}}}", value)
+    assert json.loads(filled)
+    refused(place.text_body, text, **found)
 
 
 def test_json_raw_value_cannot_bring_control_characters_into_a_header() -> None:
@@ -498,7 +544,8 @@ def test_text_body(text: str, found: dict[str, str], expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["<a>${A}</a>", "<a>${A|strip}</a>", "${A|json|strip}", '{"broken": "${A}"']
+    "text",
+    ["<a>${A}</a>", "<a>${A|strip}</a>", "${A|json|strip}", '{"broken": "${A}"', '[NaN, "${A}"]'],
 )
 @pytest.mark.parametrize("value", ["a b", "<", "ü", "a\nb", "a/b", '"'])
 def test_text_body_refuses(text: str, value: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 import typer
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: By default those of this process.
     """
+    _escape_what_cannot_be_shown()
     command = typer.main.get_command(app)
     try:
         with warnings.catch_warnings():
@@ -51,9 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _after_exit(stop: SystemExit) -> int:
     """Return the exit code; typer tells of a broken pipe by leaving with 1."""
-    if isinstance(stop.__context__, OSError) and isinstance(stop.__context__, BrokenPipeError):
+    if isinstance(stop.__context__, BrokenPipeError):
         return BROKEN_PIPE
     return stop.code if isinstance(stop.code, int) else 1
+
+
+def _escape_what_cannot_be_shown() -> None:
+    """Have characters outside of the terminal's encoding shown by their number."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _close_stdout() -> None:

@@ -49,8 +49,8 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
 
 @app.callback(
     help="Store and fetch anything on any HTTP file service. A definition says with which "
-    "requests. Secrets stand in it as ${NAME} and are resolved only when a request is sent: first from the "
-    "environment, then from .env and the secrets directory."
+    "requests. Secrets stand in it as ${NAME} and are resolved only when a request is sent: first "
+    "from the environment, then from .env and the secrets directory."
 )
 def options(
     context: typer.Context,

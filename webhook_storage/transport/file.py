@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import stat
 from email.utils import formatdate
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import IO, TYPE_CHECKING, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from webhook_storage.artifact import FileSink, PathBody
+from webhook_storage.artifact import BytesBody, FileBody, FileSink
 from webhook_storage.contracts import (
     AsyncWireResponse,
     Body,
@@ -17,7 +20,7 @@ from webhook_storage.contracts import (
     WireRequest,
     WireResponse,
 )
-from webhook_storage.errors import ConnectError
+from webhook_storage.errors import ConnectError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -28,21 +31,27 @@ class FileTransport(Transport):
 
     A PUT goes to a temporary file which then takes the target's place, so a reader sees the old or
     the new content, never a part. Missing directories are made. A GET of a path that ends in ``/``
-    answers a JSON list of what is there: objects with ``name``, ``type`` and ``size``.
+    answers a JSON list of what is there: objects with ``name``, ``type`` and ``size``. Without that
+    slash there are only files.
     """
 
     schemes: ClassVar[frozenset[str]] = frozenset({"file"})
 
     def send(self, request: WireRequest) -> WireResponse:
         """Do what the request says."""
+        path = _path(request.url)
+        method = _list if request.url.endswith("/") else _METHODS.get(request.method, _refuse)
         try:
-            return _METHODS.get(request.method, _refuse)(_path(request.url), request.body)
+            return method(path, request)
         except (FileNotFoundError, NotADirectoryError):
             return _Reply(404)
         except PermissionError:
             return _Reply(403)
         except IsADirectoryError:
             return _Reply(409)
+        except OSError as error:
+            failure = TransportError(os.strerror(error.errno or 0), hint="is there space left?")
+        raise failure
 
     async def asend(self, request: WireRequest) -> AsyncWireResponse:
         """Do the same in a thread."""
@@ -54,21 +63,25 @@ class _Reply:
     """The answer to a request."""
 
     def __init__(
-        self, status: int, body: Body | bytes = b"", headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        body: Body = BytesBody(b""),  # noqa: B008 - it does not change
+        headers: Mapping[str, str] | None = None,
+        file: IO[bytes] | None = None,
     ) -> None:
         self.status = status
         self.headers = list((headers or {}).items())
         self._body = body
+        self._file = file
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the content."""
-        if isinstance(self._body, bytes):
-            yield self._body
-        else:
-            yield from self._body.chunks()
+        yield from self._body.chunks()
 
     def close(self) -> None:
-        """Do nothing, a file is open only while it is read."""
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
 
 
 class _AsyncReply:
@@ -86,7 +99,8 @@ class _AsyncReply:
             yield chunk
 
     async def aclose(self) -> None:
-        """Do nothing, a file is open only while it is read."""
+        """Close the file."""
+        self._reply.close()
 
 
 def _path(url: str) -> Path:
@@ -95,16 +109,16 @@ def _path(url: str) -> Path:
     path = unquote(parts.path)
     if parts.netloc not in {"", "localhost"} or not path.startswith("/") or "\0" in path:
         raise ConnectError("a file URL names an absolute path on this machine", hint="file:///path")
-    return Path(path + "/.") if path.endswith("/") else Path(path)
+    return Path(path)
 
 
-def _put(path: Path, body: Body | None) -> _Reply:
+def _put(path: Path, request: WireRequest) -> _Reply:
     path.parent.mkdir(parents=True, exist_ok=True)
     status = 204 if path.exists() else 201
     sink = FileSink(path)
     try:
         sink.reset()
-        for chunk in body.chunks() if body else ():
+        for chunk in request.body.chunks() if request.body else ():
             sink.write(chunk)
         sink.commit()
     finally:
@@ -112,30 +126,38 @@ def _put(path: Path, body: Body | None) -> _Reply:
     return _Reply(status)
 
 
-def _get(path: Path, _: Body | None) -> _Reply:
+def _get(path: Path, _: WireRequest) -> _Reply:
     if path.is_dir():
-        return _Reply(200, _listing(path), {"content-type": "application/json"})
-    return _Reply(200, PathBody(path), _describe(path))
+        return _Reply(404)
+    # Opened before it is measured: what is read then is one state, whatever is written meanwhile.
+    file = path.open("rb")
+    return _Reply(200, FileBody(file), _describe(os.fstat(file.fileno())), file)
 
 
-def _head(path: Path, _: Body | None) -> _Reply:
-    return _Reply(200, headers=_describe(path))
+def _head(path: Path, _: WireRequest) -> _Reply:
+    return _Reply(404) if path.is_dir() else _Reply(200, headers=_describe(path.stat()))
 
 
-def _delete(path: Path, _: Body | None) -> _Reply:
+def _delete(path: Path, _: WireRequest) -> _Reply:
     path.unlink()
     return _Reply(204)
 
 
-def _refuse(_path: Path, _body: Body | None) -> _Reply:
+def _list(path: Path, request: WireRequest) -> _Reply:
+    if request.method not in {"GET", "HEAD"}:
+        return _Reply(405)
+    content = BytesBody(b"" if request.method == "HEAD" else _listing(path))
+    return _Reply(200, content, {"content-type": "application/json"})
+
+
+def _refuse(_path: Path, _: WireRequest) -> _Reply:
     return _Reply(405)
 
 
 _METHODS = {"PUT": _put, "GET": _get, "HEAD": _head, "DELETE": _delete}
 
 
-def _describe(path: Path) -> dict[str, str]:
-    status = path.stat()
+def _describe(status: os.stat_result) -> dict[str, str]:
     return {
         "content-length": str(status.st_size),
         "last-modified": formatdate(status.st_mtime, usegmt=True),
@@ -146,12 +168,13 @@ def _describe(path: Path) -> dict[str, str]:
 
 def _listing(path: Path) -> bytes:
     """Return the content of a directory in the form of nginx's JSON index."""
-    entries = sorted(path.iterdir())
-    listed = [
-        {"name": entry.name, "type": "directory"}
-        if entry.is_dir()
-        else {"name": entry.name, "type": "file", "size": entry.stat().st_size}
-        for entry in entries
-        if not entry.name.endswith(".part")
-    ]
+    listed = []
+    for entry in sorted(path.iterdir()):
+        hidden = entry.name.startswith(".") and entry.name.endswith(".part")
+        with contextlib.suppress(FileNotFoundError):  # it may be gone by now
+            status = entry.stat()
+            if stat.S_ISDIR(status.st_mode):
+                listed.append({"name": entry.name, "type": "directory"})
+            elif not hidden:
+                listed.append({"name": entry.name, "type": "file", "size": status.st_size})
     return json.dumps(listed).encode()

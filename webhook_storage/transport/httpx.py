@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 import threading
@@ -152,7 +153,7 @@ class HttpxTransport(Transport):
 
     def _options(self, route: _Route) -> dict[str, Any]:
         context = _tls_context(route)
-        proxy = httpx.Proxy(route.proxy, ssl_context=context) if route.proxy else None
+        proxy = _proxy(route.proxy, context) if route.proxy else None
         limits = httpx.Limits(
             max_connections=self._max_connections, max_keepalive_connections=self._max_connections
         )
@@ -165,7 +166,7 @@ class HttpxTransport(Transport):
             proxies = self._environment
             if proxies is None:
                 proxies = self._environment = urllib.request.getproxies()
-            if proxies and urllib.request.proxy_bypass(urlsplit(request.url).hostname or ""):
+            if proxies and urllib.request.proxy_bypass(_host(request.url)):
                 proxies = {}
         proxy = proxies.get(scheme) or proxies.get("all") if proxies else None
         return _Route(scheme == "https", request.verify, request.cert, proxy)
@@ -315,7 +316,7 @@ def _to_httpx(request: WireRequest) -> httpx.Request:
     connect, wait = request.timeout
     headers = request.headers
     if not any(name.lower() == "host" for name, _ in headers):
-        headers = [("Host", urlsplit(request.url).netloc), *headers]
+        headers = [("Host", _host(request.url)), *headers]
     return httpx.Request(
         request.method,
         request.url,
@@ -332,6 +333,26 @@ def _headers(response: httpx.Response) -> Sequence[tuple[str, str]]:
     ]
 
 
+def _host(url: str) -> str:
+    """Return host and port of a URL."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _proxy(url: str, context: ssl.SSLContext) -> httpx.Proxy:
+    """Return a proxy; one without a scheme, as environments often have it, speaks HTTP."""
+    if "://" not in url:
+        url = f"http://{url}"
+    tls = context if url.startswith("https:") else None
+    scheme, proxy = url.partition(":")[0], None
+    if scheme in {"http", "https"}:
+        with contextlib.suppress(ValueError, httpx.InvalidURL):
+            proxy = httpx.Proxy(url, ssl_context=tls)
+    if proxy is None:
+        message = "the address of a proxy is an URL of http or https"
+        raise ConfigurationError(message, path="proxies", hint="http://proxy.example.com:3128")
+    return proxy
+
+
 def _tls_context(route: _Route) -> ssl.SSLContext:
     """Return the TLS settings of a route; nothing is loaded where TLS is not spoken."""
     through_tls_proxy = route.proxy is not None and route.proxy.startswith("https:")
@@ -344,7 +365,9 @@ def _tls_context(route: _Route) -> ssl.SSLContext:
         if isinstance(route.verify, str):
             context.load_verify_locations(cafile=route.verify)
         if route.cert is not None:
-            context.load_cert_chain(*([route.cert] if isinstance(route.cert, str) else route.cert))
+            pair = (route.cert, None) if isinstance(route.cert, str) else route.cert
+            # A password, though wrong, keeps OpenSSL from asking for one on the terminal.
+            context.load_cert_chain(*pair, password="")
     except (OSError, ssl.SSLError):
         failed = "the CA bundle or the client certificate cannot be read"
     if failed:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from webhook_storage.contracts import (
@@ -74,7 +76,11 @@ class RequestsTransport(Transport):
 
     def __init__(self, session: requests.Session | None = None) -> None:
         """Keep the session."""
-        self._session = session or requests.Session()
+        if session is None:
+            session = requests.Session()
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self._session = session
+        self._pid = os.getpid()
 
     def send(self, request: WireRequest) -> WireResponse:
         """Send the request and return when status and headers are there."""
@@ -93,6 +99,9 @@ class RequestsTransport(Transport):
 
     def _send(self, request: WireRequest) -> requests.Response:
         session = self._session
+        if self._pid != os.getpid():
+            session.close()  # after a fork the parent's sockets are not ours
+            self._pid = os.getpid()
         body = request.body
         prepared = session.prepare_request(
             requests.Request(
@@ -104,18 +113,27 @@ class RequestsTransport(Transport):
                 auth=session.auth or _unchanged,
             )
         )
+        prepared.register_hook("response", _hide_location)
         settings = session.merge_environment_settings(
             prepared.url,
             dict(request.proxies or {}),
             stream=True,
-            verify=request.verify,
+            # Without an answer of its own the session's setting holds.
+            verify=None if request.verify is True else request.verify,
             cert=request.cert,
         )
+        if request.proxies is not None:
+            settings["proxies"] = dict(request.proxies)
         return session.send(prepared, allow_redirects=False, timeout=request.timeout, **settings)
 
 
 def _unchanged(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
     return prepared
+
+
+def _hide_location(response: requests.Response, **_: object) -> None:
+    """Keep requests from preparing to follow a redirect, for which it would read the body."""
+    response.headers.pop("location", None)
 
 
 class _Readable:
@@ -124,7 +142,7 @@ class _Readable:
     def __init__(self, body: Body) -> None:
         self._size = body.size
         self._chunks = body.chunks()
-        self._rest = b""
+        self._rest = memoryview(b"")
 
     def __len__(self) -> int:
         return self._size
@@ -132,11 +150,11 @@ class _Readable:
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes."""
         if not self._rest:
-            self._rest = next(self._chunks, b"")
+            self._rest = memoryview(next(self._chunks, b""))
         if size < 0:
             size = len(self._rest)
         piece, self._rest = self._rest[:size], self._rest[size:]
-        return piece
+        return bytes(piece)
 
     def __iter__(self) -> Iterator[bytes]:
         yield from iter(lambda: self.read(_CHUNK), b"")
@@ -147,7 +165,7 @@ class _Answer:
 
     def __init__(self, response: requests.Response) -> None:
         self.status = response.status_code
-        self.headers = [(name.lower(), value) for name, value in response.headers.items()]
+        self.headers = [(name.lower(), value) for name, value in response.raw.headers.items()]
         self._response = response
 
     def chunks(self) -> Iterator[bytes]:

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.conftest import assert_two_lines, run_process, write_definition
+from webhook_storage.cli import main
+from webhook_storage.testing import canary, find_leaks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Outcome, Run, Service
+
+
+def lines_of(outcome: Outcome) -> dict[str, list[str]]:
+    """Return the rows of a table in a pipe, by placeholder."""
+    rows = [line.split("\t") for line in outcome.out.splitlines()]
+    assert ["placeholder", "used to", "outcome", "asked"] == rows[0]
+    return {row[0]: row[1:] for row in rows[1:]}
+
+
+# --- render ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("operation", "method"),
+    [("store", "PUT"), ("fetch", "GET"), ("exists", "HEAD"), ("delete", "DELETE"), ("list", "GET")],
+)
+def test_render(run: Run, definition: Path, service: Service, operation: str, method: str) -> None:
+    """`render` shows each operation's request with the name in place of the secret."""
+    outcome = run("render", definition, "--operation", operation, "--key", "a b")
+    path = "/" if operation == "list" else "/a%20b"
+    assert f"{method} {service.url}{path}" == outcome.out.splitlines()[0]
+    assert "${PASSWORD}" in outcome.out
+    assert [] == find_leaks(outcome.out + outcome.err, service.password)
+
+
+def test_render_for_a_file(run: Run, definition: Path, tmp_path: Path) -> None:
+    """With a file the request is the one that would store it."""
+    file = tmp_path / "in"
+    file.write_bytes(b"12345")
+    outcome = run("render", definition, "--key", "k", "--file", file)
+    assert "Content-Length: 5" in outcome.out.splitlines()
+
+
+def test_render_by_flow_name(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL with the slug is rendered for the flow that --key names."""
+    monkeypatch.setenv("PASSWORD", canary())
+    request = {"url": "http://x.example/${flow.slug}", "headers": {"X-K": "${PASSWORD}"}}
+    definition = write_definition(
+        tmp_path / "d.json",
+        "http://x.example",
+        build_request_kwargs=request,
+        get_flow_request_kwargs=request,
+    )
+    outcome = run("render", definition, "--operation", "fetch", "--key", "My Flow")
+    assert "GET http://x.example/my-flow" == outcome.out.splitlines()[0]
+
+
+def test_render_sends_nothing_without_a_secret(
+    run: Run, definition: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that cannot be rendered is an error as when sending."""
+    monkeypatch.delenv("PASSWORD")
+    outcome = run("render", definition, "--key", "k")
+    assert (3, "") == (outcome.code, outcome.out)
+    assert_two_lines(outcome.err)
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_curl_command_works(run: Run, definition: Path, service: Service) -> None:
+    """The curl command that `render` prints does the same request, secrets from the environment."""
+    (service.directory / "k").write_bytes(b"content")
+    outcome = run("render", definition, "--operation", "fetch", "--key", "k", "--curl")
+    assert [] == find_leaks(outcome.out, service.password)
+    assert "curl" == shlex.split(outcome.out)[0]
+    done = subprocess.run(["bash", "-c", outcome.out], capture_output=True, check=False)
+    assert b"content" == done.stdout
+
+
+# --- check ----------------------------------------------------------------------------------------
+
+
+def test_check_finds_all(run: Run, definition: Path, service: Service) -> None:
+    """`check` says who answers for each placeholder, and for what it is needed; no value."""
+    outcome = run("check", definition)
+    used, found, asked = lines_of(outcome)["${PASSWORD}"]
+    assert (0, "found", "env: found") == (outcome.code, found, asked)
+    assert "store, fetch, exists, delete, list" == used
+    assert [] == find_leaks(outcome.out + outcome.err, service.password)
+
+
+def test_check_misses_one(
+    run: Run, definition: Path, monkeypatch: pytest.MonkeyPatch, service: Service
+) -> None:
+    """With one missing the code is 1, and all who were asked stand in the table, in order."""
+    monkeypatch.delenv("PASSWORD")
+    outcome = run("check", definition)
+    _, found, asked = lines_of(outcome)["${PASSWORD}"]
+    assert (1, "not found") == (outcome.code, found)
+    assert ["env", "dotenv", "directory"] == [step.split(":")[0] for step in asked.split("; ")]
+
+
+def test_check_of_all_kinds(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Defaults, empty values, unfit values and unknown resolvers are told apart."""
+    unfit = canary() + "\r\nX-Evil: 1"
+    for name, value in {"PASSWORD": canary(), "EMPTY": "", "UNFIT": unfit}.items():
+        monkeypatch.setenv(name, value)
+    headers = {"X-D": "${ABSENT:-none}", "X-V": "${nowhere:a/b#c}"}
+    request = {"url": "http://x.example/f", "headers": headers}
+    empty = {"url": "http://x.example/f", "headers": {"X-E": "${EMPTY}"}, "method": "DELETE"}
+    evil = {"url": "http://x.example/f", "headers": {"X-U": "${UNFIT}"}, "method": "HEAD"}
+    definition = write_definition(
+        tmp_path / "d.json",
+        "http://x.example",
+        build_request_kwargs=request,
+        get_flow_request_kwargs=request,
+        delete_request=empty,
+        exists_request=evil,
+        signing_keys={"k": "${SIGNING}"},
+    )
+    outcome = run("check", definition)
+    told = {name: (used, found) for name, (used, found, _) in lines_of(outcome).items()}
+    assert {
+        "${ABSENT}": ("store, fetch", "default"),
+        "${nowhere:a/b#c}": ("store, fetch", "invalid"),
+        "${UNFIT}": ("exists", "invalid"),
+        "${EMPTY}": ("delete", "invalid"),
+        "${PASSWORD}": ("list", "found"),
+        "${SIGNING}": ("signing", "not found"),
+    } == told
+    assert 1 == outcome.code
+    assert [] == find_leaks(outcome.out, unfit.split("\r", maxsplit=1)[0])
+
+
+def test_check_without_placeholders(run: Run, tmp_path: Path) -> None:
+    """A definition without placeholders has nothing that could be missing."""
+    request = {"url": "file:///nowhere/f"}
+    document = {"type": "Webhook", "build_request_kwargs": request}
+    document |= {"build_request_http_method": "PUT", "get_flow_request_kwargs": request}
+    definition = tmp_path / "d.json"
+    definition.write_text(json.dumps({**document, "get_flow_request_http_method": "GET"}))
+    outcome = run("check", definition)
+    assert (0, {}) == (outcome.code, lines_of(outcome))
+
+
+def test_check_in_a_terminal(
+    definition: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a terminal the table is aligned; NO_COLOR leaves colours out."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert 0 == main(["check", str(definition)])
+    assert "${PASSWORD}" in terminal.getvalue()
+    assert "\x1b[32m" not in terminal.getvalue()
+    assert [] == find_leaks(terminal.getvalue(), service.password)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_config_chooses_the_resolvers(
+    run: Run, definition: Path, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A configuration file says who is asked, by option or by environment variable."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "password").write_text(service.password)
+    monkeypatch.delenv("PASSWORD")
+    config = tmp_path / "webhook-storage.toml"
+    config.write_text(
+        '[secrets]\nchain = ["directory"]\n'
+        f"[secrets.directory]\npaths = [{json.dumps(str(tmp_path / 'secrets'))}]\n"
+    )
+    outcome = run("--config", config, "check", definition)
+    assert "directory: found" == lines_of(outcome)["${PASSWORD}"][2]
+    done = run_process("check", definition, WEBHOOK_STORAGE_CONFIG=str(config))
+    assert 0 == done.returncode
+    assert 1 == run("check", definition).code
+
+
+# --- the command itself ---------------------------------------------------------------------------
+
+
+def test_version(run: Run) -> None:
+    """`--version` tells name and version."""
+    outcome = run("--version")
+    assert (0, "webhook-storage 0.1.0\n") == (outcome.code, outcome.out)
+
+
+@pytest.mark.parametrize("name", ["put", "get", "render", "check", "serve", "demo", "list"])
+def test_help_lists_exit_codes(run: Run, name: str) -> None:
+    """Every command's help says what the exit codes mean."""
+    outcome = run(name, "--help")
+    assert 0 == outcome.code
+    assert "130 interrupted" in " ".join(outcome.out.split())
+
+
+def test_help_imports_little() -> None:
+    """Showing the help needs no HTTP library and no server."""
+    code = (
+        "import sys; from webhook_storage.cli import main; main(['--help']); "
+        "print('LOADED', [name for name in ('httpx', 'wsgidav', 'cheroot', 'hvac', 'cloudpickle') "
+        "if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert b"LOADED []" == done.stdout.splitlines()[-1]

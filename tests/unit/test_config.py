@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from webhook_storage.config import Config, load
+from webhook_storage.errors import ConfigurationError
+from webhook_storage.retry import RetryPolicy
+from webhook_storage.template import Reference, parse
+from webhook_storage.testing import canary, find_leaks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the configuration is written."""
+    return tmp_path / "webhook-storage.toml"
+
+
+def reference(text: str) -> Reference:
+    """Return the reference of a placeholder."""
+    return parse(text).references()[0]
+
+
+def outcome(config: Config, text: str) -> str:
+    """Return in a word what the configured resolvers make of a placeholder."""
+    with config.sender() as sender:
+        return sender.resolution.explain([reference(text)])[0].outcome
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    """Nothing is looked for when no file is named."""
+    assert Config() == load()
+    assert ("env", "dotenv", "directory") == tuple(load().chain)
+
+
+def test_named_by_the_environment(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment variable names the file; an argument comes before it."""
+    file.write_text('[secrets]\nchain = ["env"]\n')
+    other = file.with_name("other.toml")
+    other.write_text('[secrets]\nchain = ["dotenv"]\n')
+    monkeypatch.setenv("WEBHOOK_STORAGE_CONFIG", str(file))
+    assert ("env",) == load().chain
+    assert ("dotenv",) == load(other).chain
+
+
+def test_everything(file: Path) -> None:
+    """Every setting arrives where it belongs."""
+    file.write_text("""
+        [secrets]
+        chain = ["env", "directory"]
+        ttl = 60
+        negative_ttl = 0.5
+        deadline = 3
+        on_unavailable = "next"
+        [secrets.env]
+        prefix = "APP_"
+        [secrets.directory]
+        paths = ["/nowhere"]
+        [retry]
+        attempts = 2
+        max_delay = 1.5
+    """)
+    config = load(file)
+    assert ("env", "directory") == config.chain
+    assert {"env": {"prefix": "APP_"}, "directory": {"paths": ["/nowhere"]}} == config.resolvers
+    assert RetryPolicy(attempts=2, max_delay=1.5) == config.retry
+    assert "<Resolution env, directory>" == repr(config.sender().resolution)
+
+
+def test_resolver_takes_its_settings(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver is asked as its table says."""
+    monkeypatch.setenv("APP_TOKEN", canary())
+    file.write_text('[secrets]\nchain = ["env"]\n[secrets.env]\nprefix = "APP_"\n')
+    assert "found" == outcome(load(file), "${TOKEN}")
+    file.write_text('[secrets]\nchain = ["env"]\n')
+    assert "not found" == outcome(load(file), "${TOKEN}")
+
+
+def test_beside_the_chain(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver with a table and not in the chain answers to its scheme only."""
+    monkeypatch.setenv("TOKEN", canary())
+    file.write_text('[secrets]\nchain = ["dotenv"]\n[secrets.env]\n')
+    config = load(file)
+    assert "not found" == outcome(config, "${TOKEN}")
+    assert "found" == outcome(config, "${env:TOKEN}")
+
+
+def test_instances(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several resolvers of one kind are told apart by instance, in the chain and beside it."""
+    monkeypatch.setenv("ONE_TOKEN", canary())
+    file.write_text("""
+        [secrets]
+        chain = ["env://one"]
+        [secrets."env://one"]
+        prefix = "ONE_"
+        [secrets."env://two"]
+        prefix = "TWO_"
+    """)
+    config = load(file)
+    assert "found" == outcome(config, "${TOKEN}")
+    assert "found" == outcome(config, "${env://one/TOKEN}")
+    assert "not found" == outcome(config, "${env://two/TOKEN}")
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "meant"),
+    [
+        ("[secret]", "secret", "secrets"),
+        ("[secrets]\nchian = []", "secrets.chian", "chain"),
+        ("[secrets.env]\nprefx = 1", "secrets.env.prefx", "prefix"),
+        ("[secrets.dotnev]", "secrets.dotnev", "dotenv"),
+        ('[secrets]\nchain = ["dotnev"]', "secrets.chain", "dotenv"),
+        ("[retry]\natempts = 1", "retry.atempts", "attempts"),
+    ],
+)
+def test_unknown_names(file: Path, text: str, path: str, meant: str) -> None:
+    """What is unknown is told with its dotted path and the nearest known name."""
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=f'Did you mean "{meant}"') as caught:
+        load(file)
+    assert path == caught.value.path
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("secrets = 1", "secrets"),
+        ("retry = []", "retry"),
+        ('[secrets]\nchain = "env"', "secrets.chain"),
+        ("[secrets]\nchain = [1]", "secrets.chain"),
+        ("[secrets]\nenv = 1", "secrets.env"),
+        ('[secrets]\nttl = "1"', "secrets.ttl"),
+        ("[secrets]\nttl = true", "secrets.ttl"),
+        ("[secrets]\nttl = -1", "secrets.ttl"),
+        ("[secrets]\ndeadline = inf", "secrets.deadline"),
+        ("[secrets]\ndeadline = nan", "secrets.deadline"),
+        ('[secrets]\non_forbidden = "ignore"', "secrets.on_forbidden"),
+        ("[retry]\nattempts = 0", "retry.attempts"),
+        ("[retry]\nattempts = 1.5", "retry.attempts"),
+        ("[retry]\ndeadline = []", "retry.deadline"),
+    ],
+)
+def test_wrong_values(file: Path, text: str, path: str) -> None:
+    """A value of another kind is told with its dotted path."""
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+    assert path == caught.value.path
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_settings_that_a_resolver_refuses(file: Path) -> None:
+    """A resolver's own complaint gets the path of its table."""
+    file.write_text('[secrets]\nchain = ["vault"]\n[secrets.vault]\nnames = "no place"\n')
+    with pytest.raises(ConfigurationError) as caught:
+        load(file).sender()
+    assert "secrets.vault.names" == caught.value.path
+
+
+def test_settings_of_another_type(file: Path) -> None:
+    """Whatever a resolver raises is told by type, without the value and without the original."""
+    value = canary()
+    file.write_text(f"[secrets.env]\nallow = 1\nprefix = '{value}'\n")
+    with pytest.raises(ConfigurationError, match="TypeError") as caught:
+        load(file).sender()
+    assert "secrets.env" == caught.value.path
+    assert (None, None) == (caught.value.__cause__, caught.value.__context__)
+    assert [] == find_leaks(str(caught.value), value)
+
+
+def test_code_cannot_be_named(file: Path) -> None:
+    """A dotted name of a class is no resolver: only what is installed as one can be named."""
+    file.write_text('[secrets]\nchain = ["os:system"]\n')
+    with pytest.raises(ConfigurationError, match="no resolver"):
+        load(file)
+
+
+def test_no_toml(file: Path) -> None:
+    """What is no TOML is told by its place, without its text."""
+    value = canary()
+    file.write_text(f"[secrets]\ntoken = {value}\n")
+    with pytest.raises(ConfigurationError, match="line 2") as caught:
+        load(file)
+    assert [] == find_leaks(str(caught.value), value)
+
+
+def test_unreadable(file: Path) -> None:
+    """A file that is not there, is a directory or no text is told as such."""
+    with pytest.raises(ConfigurationError, match="no configuration file"):
+        load(file)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load(file.parent)
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load(file)

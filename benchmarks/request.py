@@ -51,11 +51,13 @@ def _compare(origin: str) -> dict[str, float]:
         def get() -> bytes:
             return client.get(f"{origin}/bare", headers=headers).raise_for_status().content
 
-        actions = {
-            "PUT": put,
-            "our PUT": lambda: storage.put(body, "ours"),
-            "GET": get,
-            "our GET": lambda: storage.get("ours"),
-        }
-        interleaved(actions, rounds=20, runs=1)  # connect, and warm all caches
-        return interleaved(actions, rounds=_ROUNDS, runs=_RUNS)
+        pairs = (
+            {"PUT": put, "our PUT": lambda: storage.put(body, "ours")},
+            {"GET": get, "our GET": lambda: storage.get("ours")},
+        )
+        taken: dict[str, float] = {}
+        # A PUT keeps nginx busy for a moment after its answer, so each meets its like only.
+        for pair in pairs:
+            interleaved(pair, rounds=20, runs=1)  # connect, and warm all caches
+            taken |= interleaved(pair, rounds=_ROUNDS, runs=_RUNS)
+        return taken

@@ -119,6 +119,15 @@ def url(template: Template, lookup: Lookup) -> str:
     return origin + rest
 
 
+def check_url(template: Template) -> None:
+    """Look at all of a URL that does not depend on values.
+
+    Raises:
+        TemplateError: As `url` would, whatever the values.
+    """
+    _url_plan(template)
+
+
 @_kept
 def _url_plan(template: Template) -> _UrlPlan:
     """Find the place of each placeholder, by the text before it."""

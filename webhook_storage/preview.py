@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from webhook_storage import place
 from webhook_storage.render import render
 from webhook_storage.template import parse
+from webhook_storage.values import MARK
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from webhook_storage.contracts import Request, WireRequest
     from webhook_storage.values import Values
 
-_MARK = re.compile(r"xSECRETx(\d+)x")
 _SHOWN = 4096
 """Most characters of a body that are shown."""
 
@@ -51,7 +53,8 @@ class Preview:
             lines.append(f"Authorization: Basic base64({':'.join(self.auth)})")
         if self.body:
             lines += ["", self.body]
-        return _MARK.sub(lambda found: f"${{{self.names[int(found[1])]}}}", "\n".join(lines))
+        pieces = self._pieces("\n".join(lines))
+        return "".join(f"${{{piece}}}" if secret else piece for piece, secret in pieces)
 
     def curl(self) -> str:
         """Return a curl command that takes each secret from an environment variable."""
@@ -69,13 +72,21 @@ class Preview:
 
     def _shell(self, text: str) -> str:
         """Quote for a POSIX shell, secrets as variables outside of the single quotes."""
-        pieces = _MARK.split(text)
         quoted = [
-            f'"${{{_variable(self.names[int(piece)])}}}"' if index % 2 else shlex.quote(piece)
-            for index, piece in enumerate(pieces)
-            if index % 2 or piece
+            f'"${{{_variable(piece)}}}"' if secret else shlex.quote(piece)
+            for piece, secret in self._pieces(text)
+            if secret or piece
         ]
         return "".join(quoted) or "''"
+
+    def _pieces(self, text: str) -> Iterator[tuple[str, bool]]:
+        """Yield literal text, and the names of secrets, each with whether it is one."""
+        end = 0
+        for found in MARK.finditer(text):
+            yield text[end : found.start()], False
+            yield self.names[int(found[1] or found[2])], True
+            end = found.end()
+        yield text[end:], False
 
 
 def preview(request: Request, values: Values) -> Preview:

@@ -34,15 +34,13 @@ def next_hop(
     if reply.status not in _REDIRECTS or not location or reply.good:
         return None
     reading = request.method in {"GET", "HEAD"}
-    here, target = urlsplit(wire.url), _target(wire.url, location)
-    shown = redactor.redact(_printable(f"{target.scheme}://{_host(target)}" if target else "no URL"))
+    here, target = urlsplit(wire.url), _target(request, wire, reply.status, location)
+    shown = redactor.redact(_printable(f"{target.scheme}://{_host(target)}"))
 
     def refuse(reason: str, hint: str) -> NoReturn:
         message = f"{request.method} {request.url} answered {reply.status}, to {shown}: {reason}"
         raise RedirectRefusedError(message, status=reply.status, hint=hint)
 
-    if target is None:
-        refuse("that is nowhere", "the server is at fault; give the final URL")
     if not request.follow:
         refuse("redirects are switched off", "give the final URL, or set allow_redirects=True")
     if not left:
@@ -69,14 +67,20 @@ def next_hop(
     )
 
 
-def _target(url: str, location: str) -> SplitResult | None:
-    """Return where a redirect leads, None when that is no server, for example a local file."""
+def _target(request: Request, wire: WireRequest, status: int, location: str) -> SplitResult:
+    """Return where a redirect leads.
+
+    Raises:
+        RedirectRefusedError: When that is no server, for example a local file.
+    """
     try:
-        target = urlsplit(urljoin(url, location))
-        port = target.port
+        target = urlsplit(urljoin(wire.url, location))
+        if target.scheme in _PORTS and target.hostname and target.port != 0:
+            return target
     except ValueError:
-        return None
-    return target if target.scheme in _PORTS and target.hostname and port != 0 else None
+        pass  # what it says would show where it leads
+    message = f"{request.method} {request.url} answered {status}: it leads to no server"
+    raise RedirectRefusedError(message, status=status, hint="give the final URL")
 
 
 def _host(parts: SplitResult) -> str:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from webhook_storage import registry
@@ -83,11 +83,10 @@ class Sender:
         self._transports: dict[str, Transport] = {}
         if transport is not None:
             self._transports = dict.fromkeys(transport.schemes, transport)
-        self._tokens: list[Token[Sender | None]] = []
 
     def __enter__(self) -> Self:
         """Make this the current sender of this thread or task."""
-        self._tokens.append(_current.set(self))
+        _entered.set((*_entered.get(), self))
         return self
 
     def __exit__(
@@ -97,7 +96,7 @@ class Sender:
         traceback: TracebackType | None,
     ) -> None:
         """Make the one before current again, and close connections."""
-        _current.reset(self._tokens.pop())
+        _entered.set(_entered.get()[:-1])
         self.close()
 
     def install(self) -> Self:
@@ -428,10 +427,11 @@ def _log(request: Request, outcome: Reply | TransportError, elapsed: float) -> N
 
 # --- the current sender --------------------------------------------------------------------------
 
-_current: ContextVar[Sender | None] = ContextVar("webhook_storage_sender", default=None)
+_entered: ContextVar[tuple[Sender, ...]] = ContextVar("webhook_storage_senders", default=())
 _installed: Sender | None = None
 
 
 def current_sender() -> Sender:
     """Return the sender that operations use here and now."""
-    return _current.get() or _installed or Sender().install()
+    entered = _entered.get()
+    return entered[-1] if entered else _installed or Sender().install()

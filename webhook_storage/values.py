@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from webhook_storage import place
@@ -66,7 +67,8 @@ class Values:
         """Return facts as they are and for a secret a mark which any place accepts."""
         if isinstance(source, Fact):
             return _fact(self._facts, source.name)
-        return mark(self.references.index(source)) if source in self._found else None
+        value = self._found.get(source)
+        return None if value is None else _mark(self.references.index(source), value.reveal())
 
     def same_as(self, other: Values) -> bool:
         """Tell whether all secrets are what they were."""
@@ -80,8 +82,19 @@ class Values:
         }
 
 
-def mark(index: int) -> str:
-    """Return what stands for the secret of that number in a preview."""
+MARK = re.compile(r"(?:(?:https?|file)://+)?xSECRETx([0-9]+)x|770077([0-9]{4})770077")
+"""Finds marks; the number of the secret is in one of the groups."""
+
+_NUMBER = re.compile(r"-?[0-9.eE+-]+|true|false|null")
+
+
+def _mark(index: int, value: str) -> str:
+    """Return what stands for a secret in a preview: a URL for a URL, a number for a number."""
+    if _NUMBER.fullmatch(value):
+        return f"770077{index:04}770077"
+    scheme, separator, _ = value.partition("://")
+    if separator and scheme.lower() in {"http", "https", "file"}:
+        return f"{scheme.lower()}://{'/' if scheme.lower() == 'file' else ''}xSECRETx{index}x"
     return f"xSECRETx{index}x"
 
 

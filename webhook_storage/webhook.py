@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from webhook_storage import capture
+from webhook_storage import capture, place
 from webhook_storage.contracts import Body, Exchange, Facts, Request, Response, Sink
 from webhook_storage.errors import ConfigurationError, TemplateError, UnknownMethodError
 from webhook_storage.flows import slugify
@@ -333,6 +333,7 @@ def _check_kwargs(kwargs: Mapping[str, Any], path: str, more: tuple[str, ...] = 
             raise ConfigurationError(message, path=f"{path}.{name}")
     for name, value in kwargs.items():
         _check_templates(value, f"{path}.{name}")
+    _check_url(kwargs["url"], f"{path}.url")
     _lint(kwargs, path)
 
 
@@ -343,6 +344,14 @@ def _check_templates(value: Any, path: str) -> None:
         except TemplateError as error:
             error.path = path
             raise
+
+
+def _check_url(url: str, path: str) -> None:
+    try:
+        place.check_url(parse(url))
+    except TemplateError as error:
+        error.path = path
+        raise
 
 
 def _check_method(method: object, path: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,22 @@ def test_remember_wants_a_file(definition: Path, tmp_path: Path) -> None:
     done = run_process("put", "-", tmp_path / "x", "--remember", stdin=definition.read_bytes())
     assert 2 == done.returncode
     assert_two_lines(done.stderr.decode())
+
+
+def test_special_files_are_not_replaced(
+    run: Run, definition: Path, service: Service, tmp_path: Path
+) -> None:
+    """A pipe or a device keeps its place; at the end of a link the file is written."""
+    (service.directory / "k").write_bytes(b"new")
+    pipe, link, file = (tmp_path / name for name in ("pipe", "link", "file"))
+    os.mkfifo(pipe)
+    file.write_bytes(b"old")
+    link.symlink_to(file)
+    outcome = run("get", definition, "--key", "k", "-o", pipe)
+    assert (2, True) == (outcome.code, pipe.is_fifo())
+    assert_two_lines(outcome.err)
+    assert 0 == run("get", definition, "--key", "k", "-o", link).code
+    assert (True, b"new") == (link.is_symlink(), file.read_bytes())
 
 
 def test_standard_streams(definition: Path) -> None:

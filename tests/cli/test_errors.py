@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.cli.conftest import Run, Service
+    from webhook_storage.storage import Storage
 
 
 @pytest.fixture
@@ -268,6 +270,36 @@ def test_broken_pipe(definition: Path, service: Service) -> None:
             command("list", definition), stdout=pipe, stderr=subprocess.PIPE, check=False
         )
     assert (141, b"") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("signal_like", [KeyboardInterrupt, EOFError])
+def test_interrupted_anywhere(
+    run: Run, definition: Path, monkeypatch: pytest.MonkeyPatch, signal_like: type[BaseException]
+) -> None:
+    """An interruption outside of a request is told like one inside."""
+
+    def interrupt(definition: str) -> Storage:
+        raise signal_like
+
+    monkeypatch.setattr("webhook_storage.cli.commands._load", interrupt)
+    outcome = run("list", definition)
+    assert 130 == outcome.code
+    assert_two_lines(outcome.err.strip())
+
+
+def test_unreadable_file_is_named(
+    run: Run, definition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A local file that cannot be read is told with the system's words."""
+
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    outcome = run("list", definition)
+    assert 1 == outcome.code
+    assert f"{definition}: Permission denied" in outcome.err
+    assert_two_lines(outcome.err)
 
 
 def interrupted(process: subprocess.Popen[bytes]) -> tuple[int, str]:

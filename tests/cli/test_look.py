@@ -12,12 +12,17 @@ import pytest
 
 from tests.cli.conftest import assert_two_lines, run_process, write_definition
 from webhook_storage.cli import main
+from webhook_storage.cli.operations import secrets_of
+from webhook_storage.contracts import Wanted
 from webhook_storage.testing import canary, find_leaks
+from webhook_storage.webhook import Webhook
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Outcome, Run, Service
+    from webhook_storage.contracts import Body, Exchange, Facts
+    from webhook_storage.receipt import Receipt
 
 
 def lines_of(outcome: Outcome) -> dict[str, list[str]]:
@@ -86,6 +91,24 @@ def test_curl_command_works(run: Run, definition: Path, service: Service) -> Non
     assert b"content" == done.stdout
 
 
+def test_render_of_what_was_stored(run: Run, tmp_path: Path) -> None:
+    """What the receipt in the definition tells of an artifact fills the requests that need it."""
+    receipt = {"location": "x", "sha256": "ab", "size": 1, "build_time": "t", "key": "k"}
+    request = {"url": "http://x.example/${artifact.key}"}
+    definition = write_definition(
+        tmp_path / "d.json",
+        "http://x.example",
+        build_request_kwargs=request,
+        get_flow_request_kwargs={"url": "http://x.example/${receipt.id}?v=${receipt.version}"},
+        receipts={"k": {**receipt, "version": "7", "captures": {"id": "i d"}}},
+    )
+    known = run("render", definition, "--operation", "fetch", "--key", "k")
+    assert "GET http://x.example/i%20d?v=7" == known.out.splitlines()[0]
+    unknown = run("render", definition, "--operation", "fetch", "--key", "other")
+    assert 2 == unknown.code
+    assert_two_lines(unknown.err)
+
+
 # --- check ----------------------------------------------------------------------------------------
 
 
@@ -139,6 +162,31 @@ def test_check_of_all_kinds(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
     } == told
     assert 1 == outcome.code
     assert [] == find_leaks(outcome.out, unfit.split("\r", maxsplit=1)[0])
+
+
+class Signing(Webhook):
+    """Wants a secret for itself before it sends its request."""
+
+    def store_exchange(self, body: Body, facts: Facts) -> Exchange[Receipt]:
+        """Ask for the secret first."""
+        yield Wanted({"key": "${SIGNATURE}"})
+        return (yield from super().store_exchange(body, facts))
+
+
+def test_secrets_that_an_exchange_wants_for_itself() -> None:
+    """What is wanted apart from the requests is among the secrets of a definition."""
+    request = {"url": "http://x.example/f", "headers": {"X-K": "${TOKEN:-none}"}}
+    storage = Signing(
+        build_request_kwargs=request,
+        build_request_http_method="PUT",
+        get_flow_request_kwargs=request,
+        get_flow_request_http_method="GET",
+    )
+    uses = secrets_of(storage)
+    assert [
+        ("SIGNATURE", ("store",), False),
+        ("TOKEN", ("store", "fetch", "exists", "delete"), True),
+    ] == [(str(use.reference), use.operations, use.optional) for use in uses]
 
 
 def test_check_without_placeholders(run: Run, tmp_path: Path) -> None:

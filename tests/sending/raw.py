@@ -74,6 +74,7 @@ class RawServer:
         calls: Every request, in order of arrival.
         connections: How many there have been.
         hanging: Set once a request hangs.
+        hasty: An answer that is sent before the request is read.
     """
 
     def __init__(self, *answers: Answer, tls: ssl.SSLContext | None = None) -> None:
@@ -83,6 +84,7 @@ class RawServer:
         self.hanging = threading.Event()
         self.closing = threading.Event()
         self.tls = tls
+        self.hasty: bytes | None = None
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.raw = self
 
@@ -139,6 +141,13 @@ class _Handler(socketserver.BaseRequestHandler):
         with contextlib.suppress(OSError):
             if server.tls:
                 connection = server.tls.wrap_socket(connection, server_side=True)
+            if server.hasty is not None:
+                with connection:
+                    connection.recv(100)
+                    connection.sendall(server.hasty)
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.recv(100_000)
+                return
             with connection, connection.makefile("rb") as stream:
                 self._converse(server, connection, _Taken(stream.readline, stream.read), number)
 

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from webhook_storage.config import Config, load
-from webhook_storage.errors import ConfigurationError
+from webhook_storage.contracts import Resolver
+from webhook_storage.errors import ConfigurationError, MissingExtraError
 from webhook_storage.retry import RetryPolicy
 from webhook_storage.template import Reference, parse
 from webhook_storage.testing import canary, find_leaks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from webhook_storage.contracts import Deadline, Outcome
 
 
 @pytest.fixture
@@ -197,3 +201,30 @@ def test_unreadable(file: Path) -> None:
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         load(file)
+
+
+class Needy(Resolver):
+    """Needs a library that is not installed."""
+
+    scheme: ClassVar[str] = "env"
+
+    def __init__(self) -> None:
+        message = "needs a library"
+        raise MissingExtraError(message, extra="vault")
+
+    def resolve(
+        self, references: Sequence[Reference], deadline: Deadline
+    ) -> Mapping[Reference, Outcome]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("installed", "error"), [(Needy, MissingExtraError), (dict, ConfigurationError)]
+)
+def test_what_is_installed_is_no_good(
+    monkeypatch: pytest.MonkeyPatch, installed: type, error: type[Exception]
+) -> None:
+    """A resolver without its library says which extra to install; what is none is refused."""
+    monkeypatch.setattr("webhook_storage.registry.load", lambda group, name: installed)
+    with pytest.raises(error):
+        Config(chain=("env",)).sender()

@@ -428,7 +428,7 @@ def test_a_header_says_what_was_stored() -> None:
         ("etl", "etl"),
         ("My Flow (v2)", "my-flow-v2"),
         ("  --a__b..c/d\\e  ", "a-b-c-d-e"),
-        ("Größe", "gro-e-" + digest("Größe".encode())[:8]),
+        ("Größe", "groe-" + digest("Größe".encode())[:8]),
         ("café", "cafe"),
         ("поток", digest("поток".encode())[:8]),
         ("../../etc/passwd", "etc-passwd"),

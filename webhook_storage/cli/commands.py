@@ -110,9 +110,9 @@ def get(
     storage = _load(definition)
     wanted = _receipt(receipt, key) if receipt else key
     if str(output) != "-":
-        _check_target(output)
+        target = _target(output)
         with _sender(context):
-            storage.download(output, wanted)
+            storage.download(target, wanted)
         return
     with _sender(context):
         content = storage.get(wanted)
@@ -274,11 +274,20 @@ def _receipt(path: Path, key: str | None) -> Receipt:
     return receipt
 
 
-def _check_target(path: Path) -> None:
-    """Refuse a place where no file can be written, before anything is asked for."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
+def _target(path: Path) -> Path:
+    """Return the file to write, at the end of all links, before anything is asked for.
+
+    Raises:
+        ConfigurationError: When there can be no file. A device is none: what is fetched takes the
+            place of the target, and that of ``/dev/null`` is taken.
+    """
+    target = path.resolve()
+    if (target.exists() and not target.is_file()) or not target.parent.is_dir():
         message = f"{str(path)!r} is no place for a file"
-        raise ConfigurationError(message, hint="give the path of a file in an existing directory")
+        raise ConfigurationError(
+            message, hint="name a file in an existing directory, or write to -"
+        )
+    return target
 
 
 def _rewrite(path: Path, text: str) -> None:

@@ -82,26 +82,30 @@ def secrets_of(storage: Storage) -> list[Use]:
 def _templates(storage: Storage) -> Iterator[tuple[str, Template]]:
     """Yield all templates with the operation that they belong to."""
     for operation in OPERATIONS:
-        for request in _first_request(storage, operation):
-            for _, template in templates(request):
+        for wish in _first_wishes(storage, operation):
+            if isinstance(wish, Wanted):
+                texts = [(name, parse(text)) for name, text in wish.templates.items()]
+            else:
+                texts = list(templates(wish))
+            for _, template in texts:
                 yield operation, template
     for text in storage.signing_keys.values():
         yield "signing", parse(text)
 
 
-def _first_request(storage: Storage, operation: str) -> Iterator[Request]:
-    """Yield the first request of an operation, or none when the storage has no such operation."""
+def _first_wishes(storage: Storage, operation: str) -> Iterator[Request | Wanted]:
+    """Yield what an operation wants up to its first request; nothing when there is no such one."""
     steps = exchange(storage, operation, "key")
     try:
         wish = next(steps)
-        if isinstance(wish, Wanted):
+        while isinstance(wish, Wanted):
+            yield wish
             wish = steps.send({name: SecretValue("") for name in wish.templates})
+        yield wish
     except ConfigurationError:
         return
     finally:
         steps.close()
-    if isinstance(wish, Request):
-        yield wish
 
 
 def _named(storage: Storage, key: str | None) -> dict[str, str]:

@@ -168,7 +168,7 @@ def _describe(status: os.stat_result) -> dict[str, str]:
 
 def _listing(path: Path) -> bytes:
     """Return the content of a directory in the form of nginx's JSON index."""
-    listed = []
+    listed: list[dict[str, str | int]] = []
     for entry in sorted(path.iterdir()):
         hidden = entry.name.startswith(".") and entry.name.endswith(".part")
         with contextlib.suppress(FileNotFoundError):  # it may be gone by now

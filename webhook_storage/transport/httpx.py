@@ -365,9 +365,9 @@ def _tls_context(route: _Route) -> ssl.SSLContext:
         if isinstance(route.verify, str):
             context.load_verify_locations(cafile=route.verify)
         if route.cert is not None:
-            pair = (route.cert, None) if isinstance(route.cert, str) else route.cert
+            cert, key = (route.cert, None) if isinstance(route.cert, str) else route.cert
             # A password, though wrong, keeps OpenSSL from asking for one on the terminal.
-            context.load_cert_chain(*pair, password="")
+            context.load_cert_chain(cert, key, password="")
     except (OSError, ssl.SSLError):
         failed = "the CA bundle or the client certificate cannot be read"
     if failed:

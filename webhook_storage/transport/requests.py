@@ -115,7 +115,7 @@ class RequestsTransport(Transport):
         )
         prepared.register_hook("response", _hide_location)
         settings = session.merge_environment_settings(
-            prepared.url,
+            prepared.url or request.url,
             dict(request.proxies or {}),
             stream=True,
             # Without an answer of its own the session's setting holds.

@@ -1,0 +1,399 @@
+"""What must hold whenever something is stored or fetched, seen from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import json
+import os
+import signal
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pytest
+
+from tests.fakes.files import FileService
+from tests.sending.raw import Answer, Call, RawServer, always, reply
+from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, Mode, caught, plain
+from webhook_storage import Sender, Webhook
+from webhook_storage import errors as e
+from webhook_storage_resolvers.mapping import MappingResolver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BODY = bytes(range(256)) * 1024
+modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+
+
+@pytest.fixture
+def service() -> Iterator[FileService]:
+    """A file service behind a token."""
+    with FileService(token="right") as service:
+        yield service
+
+
+def guarded(service: FileService) -> Webhook:
+    """Return a storage for the service."""
+    return plain(service.url, headers={"Authorization": "Bearer ${TOKEN}"})
+
+
+# --- secrets -------------------------------------------------------------------------------------
+
+
+@modes
+@pytest.mark.parametrize(("token", "stored"), [("right", True), ("wrong", False)])
+def test_bytes_come_back(
+    mode: Mode, service: FileService, token: str, stored: bool, tmp_path: Path
+) -> None:
+    """With the right credential the bytes that went out come back; with a wrong one nothing does."""
+    storage = guarded(service)
+    with mode.sending({"TOKEN": token}):
+        if not stored:
+            assert e.AuthenticationError is type(caught(partial(mode.call, storage, "put", BODY, "k")))
+            assert {} == service.files
+            return
+        receipt = mode.call(storage, "put", BODY, "k ü/ö")
+        assert BODY == mode.call(storage, "get", receipt)
+        assert len(BODY) == mode.call(storage, "download", tmp_path / "copy", receipt)
+        assert BODY == (tmp_path / "copy").read_bytes() == service.files["/k ü/ö"]
+        assert mode.call(storage, "exists", "k ü/ö")
+        mode.call(storage, "delete", "k ü/ö")
+        assert not mode.call(storage, "exists", "k ü/ö")
+
+
+@modes
+def test_missing_secrets(mode: Mode, service: FileService) -> None:
+    """One error names every secret that nobody has and who was asked in order; nothing is sent."""
+
+    class Second(MappingResolver):
+        scheme = "second"
+
+    storage = plain(
+        f"{service.url}/${{ONE}}",
+        headers={"A": "${TWO}", "B": "${THREE:-default}", "C": ["${FOUR}", "${ONE}"]},
+        auth=["me", "${FIVE:?ask the administrator}"],
+    )
+    resolvers = [MappingResolver({"TWO": "here"}), Second({})]
+    with Sender(secrets=resolvers, transport=mode.transport()):
+        error = caught(partial(mode.call, storage, "put", BODY, "k"))
+    assert isinstance(error, e.SecretNotFoundError)
+    assert ("ONE", "FOUR", "FIVE") == error.names
+    assert "${ONE} is missing (asked: mapping, second)" in str(error)
+    assert "ask the administrator" in str(error)
+    assert [] == service.requests
+
+
+@modes
+def test_empty_secret(mode: Mode, service: FileService) -> None:
+    """An empty secret is as good as none, unless a default allows it."""
+    with mode.sending({"TOKEN": ""}):
+        error = caught(partial(mode.call, guarded(service), "put", BODY, "k"))
+        assert [] == service.requests
+        service.token = None
+        mode.call(plain(f"{service.url}/x${{TOKEN:-}}"), "put", BODY, "k")
+    assert isinstance(error, e.SecretNotFoundError)
+    assert {"/x/k": BODY} == service.files
+
+
+WILD = "a&b=c#d?e/f+g h\"i'j\\k;l,m<n>o%zq{r}|s`t^u@v:w$x${TOKEN}"
+
+
+@modes
+def test_wild_value_fills_its_place(mode: Mode) -> None:
+    """A value with every kind of special character changes nothing around it."""
+    request = {
+        "url": "{url}/before/${WILD}/after?first=${WILD}&last=1",
+        "params": {"name": "${WILD}", "list": ["${WILD}", 2]},
+        "headers": {"X-Wild": "${WILD}", "X-Json": {"arg": "${WILD}"}, "X-Text": '{"arg": "${WILD}"}'},
+        "auth": ["me", "${WILD}"],
+    }
+    with RawServer(always(reply("200 OK", b"{}"))).serving() as server, mode.sending({"WILD": WILD}):
+        request["url"] = request["url"].replace("{url}", server.url)  # type: ignore[attr-defined]
+        storage = Webhook(request, "PUT", {**request, "json": {"arg": ["${WILD}"]}}, "POST",
+            delete_request={**request, "method": "POST", "data": {"arg": "${WILD}", "n": 1}})  # fmt: skip
+        for operation, arguments in (("put", (BODY,)), ("get", ()), ("delete", ())):
+            mode.call(storage, operation, *arguments)
+    stored, fetched, deleted = server.calls
+    for call in server.calls:
+        target = urlsplit(call.target)
+        query = [("first", WILD), ("last", "1"), ("name", WILD), ("list", WILD), ("list", "2")]
+        assert ["", "before", WILD, "after"] == [unquote(part) for part in target.path.split("/")]
+        assert query == parse_qsl(target.query)
+        assert WILD == call.headers["x-wild"]
+        assert {"arg": WILD} == json.loads(call.headers["x-json"]) == json.loads(call.headers["x-text"])
+        basic = call.headers["authorization"].removeprefix("Basic ")
+        assert f"me:{WILD}" == base64.b64decode(basic).decode()
+    assert BODY == stored.body
+    assert {"arg": [WILD]} == json.loads(fetched.body)
+    assert [("arg", WILD), ("n", "1")] == parse_qsl(deleted.body.decode())
+
+
+REFUSED = {
+    "line break in a header": ("a\r\nEvil: 1", {"headers": {"X": "${BAD}"}}),
+    "NUL in a header": ("a\0b", {"headers": {"X": "${BAD}"}}),
+    "line break in a path": ("a\nb", {"url": "{url}/${BAD}"}),
+    "line break in a query": ("a\r\nb", {"url": "{url}/x?q=${BAD}"}),
+    "way out of a path": ("../../etc", {"url": "{url}/${BAD}/x"}),
+    "hidden way out of a path": ("%2e%2e/x", {"url": "{url}/${BAD}/x"}),
+    "two dots": ("..", {"url": "{url}/a/${BAD}"}),
+    "line break in a password": ("a\nb", {"auth": ["me", "${BAD}"]}),
+    "colon in a user": ("a:b", {"auth": ["${BAD}", "x"]}),
+    "semicolon in a cookie": ("a; admin=1", {"cookies": {"c": "${BAD}"}}),
+    "line break in a JSON header's text": ("a\nb", {"headers": {"X": "v=${BAD}"}}),
+    "encoded twice or not": ("a%2Fb", {"url": "{url}/x?q=${BAD}"}),
+    "another host": ("https://evil.example/x?", {"url": "${BAD}/x"}),
+    "user in an origin": ("http://me@127.0.0.1", {"url": "${BAD}/x"}),
+}
+
+
+@pytest.mark.parametrize("mode", [HTTPX, HTTPX_ASYNC], ids=lambda mode: mode.name)
+@pytest.mark.parametrize("case", REFUSED)
+def test_value_that_fits_nowhere(mode: Mode, case: str) -> None:
+    """A value that would change the request is refused with its placeholder, and nothing is sent."""
+    value, kwargs = REFUSED[case]
+    with RawServer(always(reply())).serving() as server, mode.sending({"BAD": value}):
+        url = kwargs.get("url", "{url}/x")
+        assert isinstance(url, str)
+        request = {**kwargs, "url": url.replace("{url}", server.url)}
+        error = caught(partial(mode.call, Webhook(request, "PUT", request, "GET"), "put", BODY))
+    assert isinstance(error, e.UnsafeValueError)
+    assert ("BAD",) == error.names
+    assert len(value) < 3 or value not in str(error)
+    assert [] == server.calls
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+def cut(head: bytes, body: bytes) -> Answer:
+    """Answer and close the connection."""
+    return always(b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + head + b"\r\n\r\n" + body)
+
+
+BROKEN: dict[str, tuple[Answer, type[Exception]]] = {
+    "login page": (always(reply("200 OK", b"<html>", Content_Type="text/html; charset=utf-8")), e.UnexpectedAnswerError),
+    "XHTML login page": (always(reply("200 OK", b"<html>", Content_Type="Application/XHTML+xml")), e.UnexpectedAnswerError),
+    "too short": (cut(b"Content-Length: 100", b"short"), e.ProtocolError),
+    "chunk too short": (cut(b"Transfer-Encoding: chunked", b"ff\r\nshort"), e.ProtocolError),
+    "no last chunk": (cut(b"Transfer-Encoding: chunked", b"5\r\nshort\r\n"), e.ProtocolError),
+    "no answer": (always(b""), e.ProtocolError),
+    "no HTTP": (always(b"220 smtp.example.com ESMTP\r\n"), e.ProtocolError),
+    "401": (always(reply("401 X")), e.AuthenticationError),
+    "403": (always(reply("403 X")), e.PermissionDeniedError),
+    "404": (always(reply("404 X")), e.ObjectNotFoundError),
+    "407": (always(reply("407 X")), e.AuthenticationError),
+    "409": (always(reply("409 X")), e.ConflictError),
+    "410": (always(reply("410 X")), e.ObjectNotFoundError),
+    "412": (always(reply("412 X")), e.ConflictError),
+    "413": (always(reply("413 X")), e.TooLargeError),
+    "418": (always(reply("418 X")), e.ResponseError),
+    "429": (always(reply("429 X")), e.RateLimitedError),
+    "500": (always(reply("500 X")), e.ServerError),
+    "507": (always(reply("507 X")), e.ServerError),
+    "300": (always(reply("300 X")), e.RedirectRefusedError),
+    "304": (always(b"HTTP/1.1 304 X\r\n\r\n"), e.RedirectRefusedError),
+}  # fmt: skip
+
+
+@modes
+@pytest.mark.parametrize("case", BROKEN)
+def test_bad_answer(mode: Mode, case: str, tmp_path: Path) -> None:
+    """An answer that is no artifact is a typed error with a hint, and the local file is untouched."""
+    answer, kind = BROKEN[case]
+    target = tmp_path / "local"
+    target.write_bytes(b"old")
+    with RawServer(answer).serving() as server, mode.sending():
+        error = caught(partial(mode.call, plain(server.url), "download", target, "k"))
+    assert kind is type(error)
+    assert isinstance(error, e.WebhookStorageError)
+    assert f"GET {server.url}/${{artifact.key}}" in str(error)
+    assert error.hint
+    assert [target] == list(tmp_path.iterdir())
+    assert b"old" == target.read_bytes()
+
+
+@modes
+def test_login_page_on_a_store(mode: Mode) -> None:
+    """A store that is answered with a login page did not store."""
+    page = always(reply("200 OK", b"<html>", Content_Type="text/html"))
+    with RawServer(page).serving() as server, mode.sending():
+        error = caught(partial(mode.call, plain(server.url), "put", BODY, "k"))
+    assert e.UnexpectedAnswerError is type(error)
+
+
+@modes
+@pytest.mark.parametrize(("key", "allow"), [("page.html", False), ("page", True)])
+def test_html_that_was_asked_for(mode: Mode, key: str, allow: bool) -> None:
+    """A page that is an artifact comes back as one."""
+    page = always(reply("200 OK", b"<html>", Content_Type="text/html"))
+    with RawServer(page).serving() as server, mode.sending():
+        storage = plain(server.url, with_allow_html=allow)
+        assert b"<html>" == mode.call(storage, "get", key)
+
+
+@modes
+def test_wrong_digest(mode: Mode, service: FileService, tmp_path: Path) -> None:
+    """What was replaced on the service does not pass for what was stored."""
+    storage, target = guarded(service), tmp_path / "local"
+    with mode.sending({"TOKEN": "right"}):
+        receipt = mode.call(storage, "put", BODY, "k")
+        service.files["/k"] = BODY[:-1] + b"!"
+        for act in (partial(mode.call, storage, "get", receipt), partial(mode.call, storage, "download", target, receipt)):  # fmt: skip
+            assert e.IntegrityError is type(caught(act))
+    assert [] == list(tmp_path.iterdir())
+
+
+@modes
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity"])
+def test_encoded_answer_stays_as_it_is(mode: Mode, encoding: str) -> None:
+    """The raw bytes are the artifact, whatever the service says of them."""
+    packed = gzip.compress(BODY)
+    answer = always(reply("200 OK", packed, Content_Encoding=encoding))
+    with RawServer(answer).serving() as server, mode.sending():
+        assert packed == mode.call(plain(server.url), "get", "k")
+    assert "identity" == server.last.headers["accept-encoding"]
+
+
+@modes
+def test_success_before_the_body_was_sent(mode: Mode) -> None:
+    """A server that says yes before it has everything did not store it."""
+
+    def hasty(call: Call) -> bytes:
+        raise AssertionError("it is answered before")
+
+    server = RawServer(hasty)
+    server.hasty = reply("201 Created", Connection="close")
+    with server.serving(), mode.sending():
+        error = caught(partial(mode.call, plain(server.url), "put", b"x" * 30_000_000, "k"))
+    assert type(error) in {e.IntegrityError, e.ProtocolError}
+
+
+@modes
+@pytest.mark.parametrize(("size", "limit", "fits"), [(1000, 1000, True), (1001, 1000, False)])
+def test_limit(mode: Mode, size: int, limit: int, fits: bool) -> None:
+    """An answer that is longer than allowed is an error, one of just that size is none."""
+    with RawServer(always(reply("200 OK", b"x" * size))).serving() as server, mode.sending():
+        act = partial(mode.call, plain(server.url), "get", "k", max_bytes=limit)
+        if fits:
+            assert size == len(act())
+        else:
+            assert e.TooLargeError is type(caught(act))
+
+
+@modes
+def test_long_answer_to_a_store(mode: Mode) -> None:
+    """What a store is answered is kept up to 1 MiB, and more is an error."""
+    long = always(reply("200 OK", b"x" * (1024 * 1024 + 1)))
+    with RawServer(long).serving() as server, mode.sending():
+        error = caught(partial(mode.call, plain(server.url), "put", BODY, "k"))
+    assert e.TooLargeError is type(error)
+
+
+# --- what an error shows of a body ---------------------------------------------------------------
+
+TOKEN = "s3cret-token/with+signs"
+
+
+def told(mode: Mode, body: bytes, token: str = TOKEN, **headers: str) -> str:
+    """Return the error for a body, of a request with a token."""
+    answer = always(reply("400 Bad", body, **headers))
+    with RawServer(answer).serving() as server, mode.sending({"TOKEN": token}):
+        storage = plain(server.url, headers={"X": "${TOKEN|base64}"})
+        return str(caught(partial(mode.call, storage, "get", "k"))).partition("400 Bad Request")[2]
+
+
+@modes
+def test_body_of_an_error(mode: Mode) -> None:
+    """It is shown up to 512 characters, without control characters and without secrets."""
+    assert ": no such bucket" == told(mode, b"no such bucket")
+    assert ":  [31mred" == told(mode, b"\x1b[31mred").replace(": [", ":  [")
+    assert 514 == len(told(mode, b"x" * 100_000))
+    assert ": token=****" == told(mode, f"token={TOKEN}".encode())
+
+
+@modes
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>page</html>",
+        "täglich".encode("utf-16"),
+        TOKEN.encode("utf-16-le"),
+        b"",
+        b" \n ",
+    ],
+)
+def test_body_that_is_not_shown(mode: Mode, body: bytes) -> None:
+    """A page, another encoding and nothing are not shown."""
+    assert "" == told(mode, body, Content_Type="text/html" if body[:1] == b"<" else "text/plain")
+
+
+def test_compressed_body_is_not_shown() -> None:
+    """Nor is what is compressed."""
+    assert "" == told(HTTPX, gzip.compress(b"x"), Content_Encoding="gzip")
+
+
+def test_secret_at_the_end_of_what_is_read() -> None:
+    """A long secret, repeated until the reading ends within it, is shown in no part."""
+    token = "".join(f"{number:05}" for number in range(1600))
+    assert "" == told(HTTPX, token.encode() * 10, token)
+
+
+@pytest.mark.parametrize("token", ["tab\there-and-there", "line\nanother-line\nthird-one", "a\u00a0b\u200bc\u00add"])
+def test_secret_with_unprintable_characters(token: str) -> None:
+    """A secret is recognized before its control characters are taken out."""
+    shown = told(HTTPX, f"<{token}>".encode(), token)
+    assert ": <****>" == shown
+
+
+# --- interruption --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_interruption(mode: Mode, tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a download leaves the old file, and no other."""
+    target = tmp_path / "local"
+    target.write_bytes(b"old")
+
+    def half(call: Call) -> bytes:
+        call.socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 100_000)
+        call.hang()
+        return b""
+
+    with RawServer(half).serving() as server, mode.sending():
+
+        def interrupt() -> None:
+            server.hanging.wait()
+            os.kill(os.getpid(), signal.SIGINT)
+            server.closing.set()
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        error = caught(partial(mode.call, plain(server.url), "download", target, "k"))
+        thread.join()
+    assert KeyboardInterrupt is type(error)
+    assert [target] == list(tmp_path.iterdir())
+    assert b"old" == target.read_bytes()
+
+
+async def test_cancelled_download(tmp_path: Path) -> None:
+    """A cancelled task leaves nothing behind, and the connection is not used again."""
+
+    def half(call: Call) -> bytes:
+        call.socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 100_000)
+        call.hang()
+        return b""
+
+    with RawServer(half, always(reply("200 OK", b"fine"))).serving() as server, HTTPX.sending():
+        task = asyncio.create_task(plain(server.url).adownload(tmp_path / "local", "k"))
+        await asyncio.to_thread(server.hanging.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert b"fine" == await plain(server.url).aget("k")
+    assert [] == list(tmp_path.iterdir())
+    assert 2 == server.connections

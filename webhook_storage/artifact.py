@@ -11,7 +11,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
-from webhook_storage.errors import ConfigurationError, IntegrityError, TooLargeError
+from webhook_storage.errors import (
+    ConfigurationError,
+    IntegrityError,
+    LocalFileError,
+    TooLargeError,
+    WebhookStorageError,
+)
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Body
@@ -103,7 +109,7 @@ class PathBody:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the bytes from the start; never more than the announced size."""
-        with self._path.open("rb") as file:
+        with _told_with_path(self._path), self._path.open("rb") as file:
             yield from _read(file, self._size)
 
     def sha256(self) -> str:
@@ -261,6 +267,19 @@ def _digest(chunks: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def _told_with_path(path: Path) -> Iterator[None]:
+    """Turn what the system refuses into an error that names the file."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, WebhookStorageError):
+            raise
+        reason = (error.strerror or type(error).__name__).lower()
+        message = f"{path}: {reason}"
+        raise LocalFileError(message, path=str(path), code=error.errno) from None
+
+
 class MemorySink:
     """Keeps an answer's body in memory.
 
@@ -303,7 +322,8 @@ class FileSink:
     """Writes an answer's body beside its target, and puts it in place only when all is well.
 
     Args:
-        path: The target. It is untouched until `commit`.
+        path: The target, a regular file or nothing yet; a link stays one. It is untouched until
+            `commit`.
     """
 
     __slots__ = ("_file", "_path", "_temporary", "blocks")
@@ -311,13 +331,25 @@ class FileSink:
     def __init__(self, path: Path) -> None:
         """Create nothing yet."""
         self.blocks = True
-        self._path = path
+        self._path = Path(os.path.realpath(path))
         self._file: IO[bytes] | None = None
         self._temporary = Path()
 
     def reset(self) -> None:
-        """Forget what was written."""
+        """Forget what was written.
+
+        Raises:
+            LocalFileError: When the target is no regular file, or its directory cannot be written.
+        """
+        with _told_with_path(self._path):
+            self._start()
+
+    def _start(self) -> None:
         if self._file is None:
+            if self._path.exists() and not self._path.is_file():
+                message = f"{self._path} is no regular file, so it is not replaced"
+                hint = "give the path of a file"
+                raise LocalFileError(message, path=str(self._path), hint=hint)
             name = f".{self._path.name[:_SHOWN_NAME]}.{secrets.token_hex(8)}.part"
             self._temporary = self._path.with_name(name)
             self._file = self._temporary.open("xb")
@@ -328,17 +360,19 @@ class FileSink:
         """Take the next bytes."""
         if self._file is None:
             self.reset()
-        cast("IO[bytes]", self._file).write(chunk)
+        with _told_with_path(self._path):
+            cast("IO[bytes]", self._file).write(chunk)
 
     def commit(self) -> None:
         """Flush to disk and rename onto the target."""
         if self._file is None:
             self.reset()
         file = cast("IO[bytes]", self._file)
-        file.flush()
-        os.fsync(file.fileno())
-        file.close()
-        self._temporary.replace(self._path)
+        with _told_with_path(self._path):
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            self._temporary.replace(self._path)
         self._file = None
 
     def discard(self) -> None:

@@ -102,7 +102,7 @@ def select_all(pointer: str, response: Response) -> list[str]:
     return [node for node in nodes if isinstance(node, str)]
 
 
-def _leads_on(node: Any, step: str) -> bool:  # noqa: ANN401 - a JSON document
+def _leads_on(node: Any, step: str) -> bool:
     """Tell whether there is something to list; an empty list is, an error's document is not."""
     return isinstance(node, (dict, list)) if step == "*" else bool(_children(node, step))
 

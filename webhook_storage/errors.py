@@ -32,6 +32,7 @@
     │   ├── ServerError                      5xx, retryable
     │   ├── RedirectRefusedError             3xx
     │   └── UnexpectedAnswerError            a success that is not what was asked for
+    ├── LocalFileError (OSError)             .path .code: a file here
     ├── IntegrityError                       what came back is not what was stored
     ├── TrustError                           code that nothing vouches for
     │   ├── SignatureError
@@ -265,6 +266,28 @@ class RedirectRefusedError(ResponseError):
 
 class UnexpectedAnswerError(ResponseError):
     """A success that is not what was asked for, for example an HTML login page."""
+
+
+class LocalFileError(WebhookStorageError, OSError):
+    """A file on this machine cannot be read or written.
+
+    Attributes:
+        path: Where it is.
+        code: The system's number for the fault, as in `errno`; None when not the system refused.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        code: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        """Keep path and number."""
+        super().__init__(message, hint=hint)
+        self.path = path
+        self.code = self.errno = code
 
 
 class IntegrityError(WebhookStorageError):

@@ -5,6 +5,7 @@ Rule: nothing is unpickled or executed before `admit` has returned.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -221,11 +222,10 @@ def _moment(text: str) -> datetime:
     Raises:
         IntegrityError: When the text is none.
     """
-    try:
+    moment = None
+    with contextlib.suppress(ValueError):
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = datetime.min
-    if moment.tzinfo is None:
+    if moment is None or moment.tzinfo is None:
         message = "the envelope is broken: it expires at no time with a zone"
         raise IntegrityError(message, hint="store it again")
     return moment

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from webhook_storage import place
 from webhook_storage.render import render
 from webhook_storage.template import parse
-from webhook_storage.values import MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from webhook_storage.contracts import Request, WireRequest
     from webhook_storage.values import Values
@@ -34,7 +33,7 @@ class Preview:
         auth: User and password, with marks, or None.
         body: What is sent: text, or a note that it is the artifact.
         sends_artifact: Whether the body is the artifact.
-        names: The spelling of the secret behind each mark.
+        secrets: For each text that stands for a secret the secret's name, and its filter.
     """
 
     method: str
@@ -43,7 +42,7 @@ class Preview:
     auth: tuple[str, str] | None
     body: str
     sends_artifact: bool
-    names: tuple[str, ...]
+    secrets: Mapping[str, tuple[str, str]]
 
     def text(self) -> str:
         """Return the request as it goes over the wire, with ``${NAME}`` for each secret."""
@@ -54,7 +53,7 @@ class Preview:
         if self.body:
             lines += ["", self.body]
         pieces = self._pieces("\n".join(lines))
-        return "".join(f"${{{piece}}}" if secret else piece for piece, secret in pieces)
+        return "".join(_spelled(*secret) if secret else text for text, secret in pieces)
 
     def curl(self) -> str:
         """Return a curl command that takes each secret from an environment variable."""
@@ -73,20 +72,20 @@ class Preview:
     def _shell(self, text: str) -> str:
         """Quote for a POSIX shell, secrets as variables outside of the single quotes."""
         quoted = [
-            f'"${{{_variable(piece)}}}"' if secret else shlex.quote(piece)
+            _expanded(*secret) if secret else shlex.quote(piece)
             for piece, secret in self._pieces(text)
             if secret or piece
         ]
         return "".join(quoted) or "''"
 
-    def _pieces(self, text: str) -> Iterator[tuple[str, bool]]:
-        """Yield literal text, and the names of secrets, each with whether it is one."""
-        end = 0
-        for found in MARK.finditer(text):
-            yield text[end : found.start()], False
-            yield self.names[int(found[1] or found[2])], True
-            end = found.end()
-        yield text[end:], False
+    def _pieces(self, text: str) -> Iterator[tuple[str, tuple[str, str] | None]]:
+        """Yield the text in pieces, and with each that stands for a secret which one."""
+        marks = sorted(self.secrets, key=len, reverse=True)
+        if not marks:
+            yield text, None
+            return
+        for piece in re.split(f"({'|'.join(map(re.escape, marks))})", text):
+            yield piece, self.secrets.get(piece)
 
 
 def preview(request: Request, values: Values) -> Preview:
@@ -99,7 +98,7 @@ def preview(request: Request, values: Values) -> Preview:
         auth=_auth(request, values),
         body=_body(request, wire),
         sends_artifact=request.body is not None,
-        names=tuple(map(str, values.references)),
+        secrets=values.spellings(),
     )
 
 
@@ -119,6 +118,14 @@ def _body(request: Request, wire: WireRequest) -> str:
     return b"".join(wire.body.chunks()).decode("utf-8", errors="replace")[:_SHOWN]
 
 
-def _variable(name: str) -> str:
-    """Return the name of a shell variable for a secret."""
-    return re.sub(r"\W+", "_", name).strip("_").upper() if ":" in name or "#" in name else name
+def _spelled(name: str, changed_by: str) -> str:
+    """Return a secret's placeholder."""
+    return f"${{{name}|{changed_by}}}" if changed_by else f"${{{name}}}"
+
+
+def _expanded(name: str, changed_by: str) -> str:
+    """Return what a POSIX shell replaces by a secret."""
+    variable = re.sub(r"\W+", "_", name).strip("_").upper() if ":" in name or "#" in name else name
+    if changed_by in {"base64", "basic"}:
+        return f'"$(printf %s "${{{variable}}}" | base64 -w 0)"'
+    return f'"${{{variable}}}"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from webhook_storage.errors import (
     SecretUnavailableError,
 )
 from webhook_storage.secret import Redactor, SecretValue
-from webhook_storage.template import Fact, Problem, Reference, Template, parse
+from webhook_storage.template import FILTERS, Fact, Problem, Reference, Template, parse
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -68,7 +69,18 @@ class Values:
         if isinstance(source, Fact):
             return _fact(self._facts, source.name)
         value = self._found.get(source)
-        return None if value is None else _mark(self.references.index(source), value.reveal())
+        return None if value is None else _mark(self.references.index(source), value)
+
+    def spellings(self) -> dict[str, tuple[str, str]]:
+        """Return for each text that a mark can have become which secret it is, and its filter."""
+        known: dict[str, tuple[str, str]] = {}
+        for reference in self.references:
+            mark = self.marks(reference) or ""
+            for name, change in FILTERS.items():
+                shown = "" if name in _SAME_VALUE else name
+                with contextlib.suppress(ValueError):
+                    known.setdefault(change(mark), (str(reference), shown))
+        return known
 
     def same_as(self, other: Values) -> bool:
         """Tell whether all secrets are what they were."""
@@ -82,20 +94,22 @@ class Values:
         }
 
 
-MARK = re.compile(r"(?:(?:https?|file)://+)?xSECRETx([0-9]+)x|770077([0-9]{4})770077")
-"""Finds marks; the number of the secret is in one of the groups."""
-
 _NUMBER = re.compile(r"-?[0-9.eE+-]+|true|false|null")
 
 
-def _mark(index: int, value: str) -> str:
-    """Return what stands for a secret in a preview: a URL for a URL, a number for a number."""
-    if _NUMBER.fullmatch(value):
+_SAME_VALUE = frozenset({"raw", "strip", "trimnl", "urlencode", "path", "query", "json", "xml"})
+"""Filters that only make a value fit its place; a preview does not show them."""
+
+
+def _mark(index: int, value: SecretValue) -> str:
+    """Return what stands for a secret in a preview, and fits wherever the secret does."""
+    text = value.reveal()
+    if _NUMBER.fullmatch(text):
         return f"770077{index:04}770077"
-    scheme, separator, _ = value.partition("://")
+    scheme, separator, _ = text.partition("://")
     if separator and scheme.lower() in {"http", "https", "file"}:
         return f"{scheme.lower()}://{'/' if scheme.lower() == 'file' else ''}xSECRETx{index}x"
-    return f"xSECRETx{index}x"
+    return f"xSECRETx{index}x:x" if ":" in text else f"xSECRETx{index}x"
 
 
 def _fact(facts: Facts, name: str) -> str | None:

@@ -409,10 +409,10 @@ def _lint(kwargs: Mapping[str, Any], path: str) -> None:
                 f"{path}.headers[{name!r}] seems to hold a secret itself; write ${{NAME}} instead, "
                 "so that it is neither stored nor shown"
             )
-            warnings.warn(message, LiteralSecretWarning, stacklevel=6)
+            warnings.warn(message, LiteralSecretWarning, stacklevel=5)
     if any(_BARE_NAME.search(text) for value in kwargs.values() for text in _texts(value)):
         message = f"{path} has a $NAME without braces, which is plain text here; write ${{NAME}}"
-        warnings.warn(message, LiteralSecretWarning, stacklevel=6)
+        warnings.warn(message, LiteralSecretWarning, stacklevel=5)
 
 
 # --- small readings ------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import pickle
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -11,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhook_storage.secret import MASK, Redactor, SecretValue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Stars could make the mask itself a secret; that one the unit tests look at.
 letters = st.characters(exclude_characters="*", exclude_categories=["Cs"])

@@ -176,7 +176,7 @@ class _Taken:
         first = self.line()
         if not first.strip():
             return None
-        method, target, _ = first.decode("latin-1").split(" ", 2)
+        method, target = [*first.decode("latin-1").split(" ", 2), "", ""][:2]
         headers = {}
         while line := self.line().strip():
             name, _, value = line.decode("latin-1").partition(":")

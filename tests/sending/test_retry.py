@@ -136,7 +136,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         asked.append(seconds)
 
     monkeypatch.setattr(sender.time, "sleep", asked.append)
-    monkeypatch.setattr(sender._Pause, "aperform", lambda pause: anap(pause._seconds))
+    monkeypatch.setattr(sender.asyncio, "sleep", anap)
     return asked
 
 

@@ -19,7 +19,7 @@ SECRETS = {"TOKEN": "correct horse battery", "FLOW_KEY": "signing key one", "NEW
 class MakeWebhook(Protocol):
     """Makes a storage on the file service."""
 
-    def __call__(self, path: str = ..., **options: Any) -> Webhook:  # noqa: ANN401 - any option
+    def __call__(self, path: str = ..., **options: Any) -> Webhook:
         """Store and fetch at the path, with the options of `Webhook`."""
 
 
@@ -42,7 +42,7 @@ def sender() -> Iterator[Sender]:
 def make(service: FileService, sender: Sender) -> MakeWebhook:
     """Return what makes storages on the file service."""
 
-    def make_webhook(path: str = "/${artifact.key}", **options: Any) -> Webhook:  # noqa: ANN401
+    def make_webhook(path: str = "/${artifact.key}", **options: Any) -> Webhook:
         kwargs = {"url": service.url + path, "headers": {"Authorization": "Bearer ${TOKEN}"}}
         build = {**kwargs, **options.pop("build", {})}
         fetch = {**kwargs, **options.pop("fetch", {})}

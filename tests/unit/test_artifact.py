@@ -5,9 +5,8 @@ import hashlib
 import io
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -21,8 +20,12 @@ from webhook_storage.artifact import (
     PathBody,
     as_body,
 )
-from webhook_storage.contracts import Body
 from webhook_storage.errors import ConfigurationError, IntegrityError, TooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from webhook_storage.contracts import Body
 
 DATA = b"0123456789" * 100
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -70,7 +73,7 @@ def bodies(folder: Path) -> dict[str, Body]:
         "file": as_body(file),
         "stream": as_body(Stream(DATA)),
         "generator": as_body(once()),
-        "list": as_body([DATA[:10], bytearray(DATA[10:500]), memoryview(DATA[500:])]),
+        "list": as_body(cast("Any", [DATA[:10], bytearray(DATA[10:500]), memoryview(DATA[500:])])),
         "joined": JoinedBody([BytesBody(DATA[:1]), BytesBody(b""), BytesBody(DATA[1:])]),
         "measured": MeasuredBody(BytesBody(DATA)),
     }
@@ -96,7 +99,7 @@ def test_every_kind_of_source_is_tried(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", [b"", [], io.BytesIO()], ids=["bytes", "list", "file"])
-def test_nothing_can_be_stored(source: Any) -> None:  # noqa: ANN401 - any source
+def test_nothing_can_be_stored(source: Any) -> None:
     """An empty source is a body of no bytes."""
     body = as_body(source)
     assert (0, b"", hashlib.sha256().hexdigest()) == (body.size, content(body), body.sha256())
@@ -115,7 +118,7 @@ def test_nothing_can_be_stored(source: Any) -> None:  # noqa: ANN401 - any sourc
         ([1], "iterable of int"),
     ],
 )
-def test_what_cannot_be_stored_is_refused(source: Any, words: str) -> None:  # noqa: ANN401
+def test_what_cannot_be_stored_is_refused(source: Any, words: str) -> None:
     """A source that is no bytes is refused with advice, before anything is sent."""
     with pytest.raises(ConfigurationError, match=words) as caught:
         as_body(source)
@@ -313,8 +316,11 @@ class TestFileSink:
         sink.commit()
         assert 0o666 & ~umask == (tmp_path / "target").stat().st_mode & 0o777
 
-    def test_does_not_touch_the_umask(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_does_not_touch_the_umask(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The umask is the whole process's; threads that write files must not race for it."""
+
         def forbidden(_: int) -> int:
             pytest.fail("the umask was set")
 

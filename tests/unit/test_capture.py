@@ -1,22 +1,23 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.fakes.files import FileService
 from tests.fakes.http import Answer, Received, json_answer, text_answer
-from tests.unit.conftest import MakeWebhook
 from webhook_storage import Storage
 from webhook_storage.capture import capture, check, select_all
 from webhook_storage.contracts import Response
 from webhook_storage.errors import (
     ConfigurationError,
-    ObjectNotFoundError,
     UnexpectedAnswerError,
     UnsafeValueError,
 )
+
+if TYPE_CHECKING:
+    from tests.unit.conftest import MakeWebhook
 
 
 def answer(body: object = None, **headers: str) -> Response:
@@ -119,7 +120,7 @@ def test_a_wrong_rule_is_told_before_anything_is_sent(rule: str, words: str) -> 
         ("/entries/*", {"entries": []}, []),
     ],
 )
-def test_all_keys_are_found(pointer: str, document: Any, keys: list[str]) -> None:  # noqa: ANN401
+def test_all_keys_are_found(pointer: str, document: Any, keys: list[str]) -> None:
     """A star stands for every entry; texts and numbers are keys, nothing else is."""
     assert keys == select_all(pointer, answer(document))
 
@@ -150,11 +151,13 @@ class Uploads(FileService):
             return super().answer(request, body)
         name = f"id-{len(self.files) + 1}"
         self.files[f"/files/{name}"] = body
-        return json_answer(201, {"file": {"id": name}}, {"Location": f"/files/{name}", "ETag": '"v1"'})
+        return json_answer(
+            201, {"file": {"id": name}}, {"Location": f"/files/{name}", "ETag": '"v1"'}
+        )
 
 
 @pytest.fixture
-def service() -> Any:  # noqa: ANN401 - a generator
+def service() -> Any:
     """Serve files under names that the service chooses."""
     with Uploads(token="correct horse battery") as running:
         yield running
@@ -211,10 +214,10 @@ def test_a_remembered_id_leads_back_without_the_receipt(
     url = {"url": service.url + "/files/${receipt.id}"}
     storage = make("/upload", method="POST", fetch=url, captures={"id": "json:/file/id"})
     storage.remember(storage.put(b"content"))
-    assert Storage.from_json(storage.to_json()).get("") == b"content"  # type: ignore[attr-defined]
+    assert Storage.from_json(storage.to_json()).get("") == b"content"
 
 
-def test_an_id_with_another_path_in_it_stays_one_segment(make: MakeWebhook, service: Uploads) -> None:
+def test_an_id_with_another_path_in_it_is_refused(make: MakeWebhook, service: Uploads) -> None:
     """An answer cannot lead the next request to another place."""
     service.inject(json_answer(201, {"file": {"id": "../../admin?x=1"}}))
     url = {"url": service.url + "/files/${receipt.id}"}
@@ -222,9 +225,9 @@ def test_an_id_with_another_path_in_it_stays_one_segment(make: MakeWebhook, serv
     receipt = storage.put(b"content")
     sent = len(service.requests)
     service.files["/admin"] = b"precious"
-    with pytest.raises(ObjectNotFoundError):
+    with pytest.raises(UnsafeValueError, match=r"\$\{receipt.id\}"):
         storage.get(receipt)
-    assert ["/files/..%2F..%2Fadmin%3Fx%3D1"] == [r.target for r in service.requests[sent:]]
+    assert [] == service.requests[sent:]
 
 
 def test_an_echoed_token_is_no_id(make: MakeWebhook, service: Uploads) -> None:
@@ -237,9 +240,7 @@ def test_an_echoed_token_is_no_id(make: MakeWebhook, service: Uploads) -> None:
 
 
 @pytest.mark.parametrize("header", ["ETag", "Last-Modified", "Content-Type"])
-def test_an_echoed_token_is_in_no_stat(
-    header: str, make: MakeWebhook, service: Uploads
-) -> None:
+def test_an_echoed_token_is_in_no_stat(header: str, make: MakeWebhook, service: Uploads) -> None:
     """What a service says of an artifact is kept only when it holds no secret of ours."""
     service.inject(Answer(200, b"", {header: "correct horse battery"}))
     stat = make("/files").stat()

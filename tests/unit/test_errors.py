@@ -4,13 +4,15 @@ import copy
 import inspect
 import pickle
 import re
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from webhook_storage import errors
 from webhook_storage.errors import ConfigurationError, MissingExtraError, WebhookStorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SAMPLES: dict[str, Any] = {
     "message": "it is wrong",
@@ -24,7 +26,9 @@ SAMPLES: dict[str, Any] = {
 }
 
 
-def family(root: type[WebhookStorageError] = WebhookStorageError) -> Iterator[type[WebhookStorageError]]:
+def family(
+    root: type[WebhookStorageError] = WebhookStorageError,
+) -> Iterator[type[WebhookStorageError]]:
     """Yield all error classes of the module, depth first."""
     yield root
     for child in root.__subclasses__():
@@ -46,7 +50,7 @@ ALL = list(family())
 def test_an_error_survives_pickling(kind: type[WebhookStorageError], protocol: int) -> None:
     """A worker can send every error home with all its attributes."""
     error = sample(kind)
-    back = pickle.loads(pickle.dumps(error, protocol))
+    back = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301 - our own
     assert (type(error), str(error), error.args, vars(error)) == (
         type(back),
         str(back),
@@ -67,7 +71,9 @@ def test_an_error_survives_copying(kind: type[WebhookStorageError]) -> None:
 def test_an_error_keeps_its_arguments(kind: type[WebhookStorageError]) -> None:
     """What an error was made with can be read from it."""
     error = sample(kind)
-    given = {name: SAMPLES[name] for name in inspect.signature(kind).parameters if name != "message"}
+    given = {
+        name: SAMPLES[name] for name in inspect.signature(kind).parameters if name != "message"
+    }
     assert given == {name: getattr(error, name) for name in given}
     assert SAMPLES["message"] in str(error)
 
@@ -94,7 +100,9 @@ def test_a_place_stands_before_the_message() -> None:
 
 def test_a_missing_extra_says_what_to_install() -> None:
     """The advice of a missing extra is the command that brings it."""
-    assert MissingExtraError("no hvac", extra="vault").hint == "pip install 'webhook-storage[vault]'"
+    assert (
+        MissingExtraError("no hvac", extra="vault").hint == "pip install 'webhook-storage[vault]'"
+    )
 
 
 # --- the diagram in the module's docstring --------------------------------------------------------
@@ -117,7 +125,9 @@ def diagram() -> Iterator[tuple[str, str | None, frozenset[str], frozenset[str]]
         yield name, parent, frozenset(re.split(r", ", builtins) if builtins else ()), attributes
 
 
-def drawn(kind: type[WebhookStorageError]) -> tuple[str, str | None, frozenset[str], frozenset[str]]:
+def drawn(
+    kind: type[WebhookStorageError],
+) -> tuple[str, str | None, frozenset[str], frozenset[str]]:
     """Return what the diagram has to say of a class."""
     ours = [base for base in kind.__bases__ if issubclass(base, WebhookStorageError)]
     foreign = {base.__name__ for base in kind.__bases__ if base not in ours} - {"Exception"}

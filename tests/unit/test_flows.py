@@ -87,7 +87,7 @@ def canary(trace: Path) -> bytes:
     return pickle.dumps(Canary(trace))
 
 
-def head(payload: bytes, **changes: Any) -> Header:  # noqa: ANN401 - any field
+def head(payload: bytes, **changes: Any) -> Header:
     """Describe a payload as flow ``etl`` of this Python."""
     header = Header(
         kind="pickle",
@@ -113,11 +113,9 @@ def fetched(
     pinned: str | None = None,
     keys: Keys = KEYS,
     trust: Trust = "verified",
-) -> Any:  # noqa: ANN401 - any flow
+) -> Any:
     """Admit and load what came from a service."""
-    return load(
-        admit(data, name=name, script=script, pinned=pinned, keys=keys, trust=trust), name
-    )
+    return load(admit(data, name=name, script=script, pinned=pinned, keys=keys, trust=trust), name)
 
 
 def prefect_1(payload: bytes, python: str = "") -> bytes:
@@ -169,7 +167,9 @@ REFUSED: dict[str, Case] = {
     "another minor": (
         lambda p: seal(head(p, python=other_minor()), p, KEYS), {}, PythonVersionError,
     ),
-    "another major": (lambda p: seal(head(p, python="CPython 2.7.18"), p, KEYS), {}, PythonVersionError),
+    "another major": (
+        lambda p: seal(head(p, python="CPython 2.7.18"), p, KEYS), {}, PythonVersionError,
+    ),
     "another implementation": (
         lambda p: seal(head(p, python=this_python().replace("CPython", "PyPy")), p, KEYS),
         {}, PythonVersionError,
@@ -194,7 +194,7 @@ REFUSED: dict[str, Case] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused_is_not_executed(case: str, canary: bytes, trace: Path) -> None:
-    """Nothing is unpickled unless everything about it was found good; the error says what is not."""
+    """Nothing is unpickled unless all about it was found good; the error says what is not."""
     make, options, expected = REFUSED[case]
     with pytest.raises(WebhookStorageError) as caught:
         fetched(make(canary), **options)
@@ -380,7 +380,9 @@ def local() -> Callable[[], int]:
         (local(), "add", 42),
     ],
 )
-def test_functions_and_objects_are_flows(flow: Callable[[], object], name: str, result: object) -> None:
+def test_functions_and_objects_are_flows(
+    flow: Callable[[], object], name: str, result: object
+) -> None:
     """A function goes by its own name, an object by its attribute, and both come back."""
     packed = pack(flow, name_of(flow))
     assert (name, (name,), "pickle") == (name_of(flow), packed.header.names, packed.header.kind)
@@ -415,7 +417,8 @@ def test_a_header_says_what_was_stored() -> None:
     """Digest, size, versions and time are those of here and now."""
     packed = pack(hello, "hello")
     header = packed.header
-    assert (digest(packed.payload), len(packed.payload), this_python(), cloudpickle.__version__) == (
+    payload, version = packed.payload, cloudpickle.__version__
+    assert (digest(payload), len(payload), this_python(), version) == (
         header.sha256, header.size, header.python, header.cloudpickle,
     )  # fmt: skip
     assert header.created.endswith("+00:00")
@@ -443,7 +446,7 @@ def test_a_slug_is_safe_everywhere(name: str, slug: str) -> None:
 
 # --- scripts --------------------------------------------------------------------------------------
 
-SCRIPT = '''\
+SCRIPT = """\
 import dataclasses
 import sys
 
@@ -461,7 +464,7 @@ def report(day: int) -> str:
 nightly = Flow("nightly load")
 renamed = report
 where = __file__
-'''
+"""
 
 
 @pytest.fixture
@@ -472,7 +475,7 @@ def script(tmp_path: Path) -> Path:
     return path
 
 
-def from_script(source: str, name: str, entrypoint: str | None = None) -> Any:  # noqa: ANN401 - any flow
+def from_script(source: str, name: str, entrypoint: str | None = None) -> Any:
     """Load a flow of a trusted script."""
     return load(Admitted("script", source.encode()), name, entrypoint)
 
@@ -503,7 +506,9 @@ class TestScripts:
             from_script(SCRIPT, "nightly load", "nigthly")
         assert caught.value.hint == "it has: Flow, report, nightly, renamed, where"
 
-    @pytest.mark.parametrize(("source", "listed"), [(SCRIPT, "nightly"), ("import os\n", "nothing")])
+    @pytest.mark.parametrize(
+        ("source", "listed"), [(SCRIPT, "nightly"), ("import os\n", "nothing")]
+    )
     def test_a_missing_flow_is_told(self, source: str, listed: str) -> None:
         """A name that the script does not have is an error that is a `ValueError` too."""
         with pytest.raises(ValueError, match="has no flow 'monthly'") as caught:
@@ -524,7 +529,9 @@ class TestScripts:
 
     def test_a_traceback_shows_its_lines(self) -> None:
         """An error in a fetched flow is as readable as in a file."""
-        flow = from_script("def fail():\n    raise ValueError('at run time')  # this line\n", "fail")
+        flow = from_script(
+            "def fail():\n    raise ValueError('at run time')  # this line\n", "fail"
+        )
         with pytest.raises(ValueError, match="at run time") as caught:
             flow()
         assert "# this line" in "".join(traceback.format_exception(caught.value))
@@ -534,7 +541,7 @@ class TestScripts:
     def test_its_objects_can_be_pickled_here(self) -> None:
         """The module of a script is known to this process, so its classes are found."""
         flow = from_script(SCRIPT, "nightly load")
-        assert flow == pickle.loads(pickle.dumps(flow))
+        assert flow == pickle.loads(pickle.dumps(flow))  # noqa: S301 - our own
 
     def test_an_encoding_cookie_is_obeyed(self) -> None:
         """A script is bytes, as Python reads it, not text in the locale's encoding."""

@@ -2,17 +2,15 @@ from __future__ import annotations
 
 import email
 import email.policy
-from collections.abc import Iterator
 from email.message import EmailMessage
 from http.cookies import SimpleCookie
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from tests.fakes.files import FileService
 from tests.fakes.http import Answer, Received, text_answer
-from tests.unit.conftest import MakeWebhook
 from webhook_storage import LiteralSecretWarning, Sender, Webhook
 from webhook_storage.contracts import Request
 from webhook_storage.errors import (
@@ -25,6 +23,11 @@ from webhook_storage.errors import (
     UnexpectedAnswerError,
     UnknownMethodError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.unit.conftest import MakeWebhook
 
 URL = {"url": "https://files.example.com/x"}
 
@@ -52,7 +55,9 @@ def service() -> Iterator[Recording]:
 def first_request(storage: Webhook, operation: str = "fetch") -> Request:
     """Return what an exchange asks for first."""
     facts = {"artifact.key": "k", "build.time": "t"}
-    exchange = storage.delete_exchange(facts) if operation == "delete" else storage.stat_exchange(facts)
+    exchange = (
+        storage.delete_exchange(facts) if operation == "delete" else storage.stat_exchange(facts)
+    )
     request = next(exchange)
     exchange.close()
     assert isinstance(request, Request)
@@ -97,7 +102,9 @@ def test_a_content_type_of_the_user_does_not_break_a_form(
     """Only we know the boundary, so a form's content type is ours."""
     build = {"files": {"file": "x"}, "headers": {"content-type": "multipart/form-data"}}
     make("/upload", method="POST", build=build).put(b"content")
-    assert [b"content"] == [p.get_payload(decode=True) for p in form_of(service.last, service.bodies[-1])]
+    assert [b"content"] == [
+        p.get_payload(decode=True) for p in form_of(service.last, service.bodies[-1])
+    ]
 
 
 def test_kwargs_mean_what_they_mean_to_requests(make: MakeWebhook, service: Recording) -> None:
@@ -126,8 +133,8 @@ def test_kwargs_mean_what_they_mean_to_requests(make: MakeWebhook, service: Reco
     [
         ({"data": {"a": "x y", "t": "${TOKEN}"}}, b"a=x+y&t=correct+horse+battery",
          "application/x-www-form-urlencoded"),
-        ({"data": "raw ${TOKEN}"}, b"raw correct horse battery", None),
-        ({"json": {"path": "/${artifact.key}", "n": 1}}, b'{"path":"/a","n":1}', "application/json"),
+        ({"data": "raw ${TOKEN|raw}"}, b"raw correct horse battery", None),
+        ({"json": {"p": "/${artifact.key}", "n": 1}}, b'{"p":"/a","n":1}', "application/json"),
     ],
 )  # fmt: skip
 def test_a_fetch_may_have_a_body(
@@ -135,8 +142,7 @@ def test_a_fetch_may_have_a_body(
 ) -> None:
     """Services that are asked by POST get a form, a text or a JSON document."""
     kwargs = {"url": service.url + "/get/${artifact.key}", **extra}
-    storage = Webhook(kwargs | {"url": service.url + "/${artifact.key}", "json": None, "data": None},
-                      "PUT", kwargs, "POST")  # fmt: skip
+    storage = Webhook({"url": service.url + "/${artifact.key}"}, "PUT", kwargs, "POST")
     storage.get("a")
     assert (body, kind) == (service.bodies[-1], service.last.headers.get("content-type"))
 
@@ -145,7 +151,7 @@ def test_a_fetch_may_have_a_body(
     ("timeout", "expected"),
     [(None, (10.0, 60.0)), (5, (5.0, 5.0)), (0.5, (0.5, 0.5)), ((3, 9.5), (3.0, 9.5))],
 )
-def test_a_timeout_is_one_number_or_two(timeout: Any, expected: tuple[float, float]) -> None:  # noqa: ANN401
+def test_a_timeout_is_one_number_or_two(timeout: Any, expected: tuple[float, float]) -> None:
     """A timeout is finite, whatever is said, and a pair means connect and wait."""
     kwargs = {**URL, "timeout": timeout}
     assert expected == first_request(Webhook(kwargs, "PUT", kwargs, "GET")).timeout
@@ -165,7 +171,9 @@ def test_a_timeout_is_one_number_or_two(timeout: Any, expected: tuple[float, flo
         ),
     ],
 )
-def test_connection_kwargs_reach_the_request(given: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_connection_kwargs_reach_the_request(
+    given: dict[str, Any], expected: dict[str, Any]
+) -> None:
     """What says how to connect is passed on in the shape that a transport takes."""
     request = first_request(Webhook({**URL, **given}, "PUT", {**URL, **given}, "GET"))
     assert expected == {name: getattr(request, name) for name in expected}
@@ -176,7 +184,7 @@ def test_connection_kwargs_reach_the_request(given: dict[str, Any], expected: di
 
 @pytest.mark.parametrize(("statuses", "good"), [(None, False), ([202], False), ([201, 302], True)])
 def test_a_store_is_a_success_when_the_definition_says_so(
-    make: MakeWebhook, service: Recording, statuses: list[int] | None, good: bool
+    make: MakeWebhook, service: Recording, statuses: list[int] | None, *, good: bool
 ) -> None:
     """Some services answer a form by a redirect; only who says so takes it for a success."""
     service.inject(Answer(302, b"", {"Location": "/done"}))
@@ -213,7 +221,7 @@ def test_a_post_is_sent_again_only_when_declared(
 @pytest.mark.parametrize("allowed", [False, True])
 @pytest.mark.parametrize("operation", ["put", "get", "stat"])
 def test_a_page_is_an_artifact_only_when_it_is_wanted(
-    make: MakeWebhook, service: Recording, operation: str, allowed: bool
+    make: MakeWebhook, service: Recording, operation: str, *, allowed: bool
 ) -> None:
     """A login page of status 200 is an error, unless pages are what is stored."""
     service.inject(text_answer(200, "<html>", {"Content-Type": "text/html"}))
@@ -264,7 +272,7 @@ def test_headers_of_the_fetch_are_kept(
     ("second", "exists", "size"), [(404, False, None), (410, False, None), (416, True, 0)]
 )
 def test_the_second_answer_counts(
-    make: MakeWebhook, service: Recording, second: int, exists: bool, size: int | None
+    make: MakeWebhook, service: Recording, second: int, *, exists: bool, size: int | None
 ) -> None:
     """After a refused HEAD, absent is absent, and an empty file has no first byte."""
     service.inject(Answer(405))
@@ -305,7 +313,7 @@ def test_requests_of_ones_own_are_used(make: MakeWebhook, service: Recording) ->
 
 @pytest.mark.parametrize("operation", ["exists", "delete"])
 def test_what_is_fetched_by_post_has_no_url(operation: str, sender: Sender) -> None:
-    """Without a URL of its own an artifact cannot be asked for, and the field that helps is named."""
+    """Without a URL of its own an artifact cannot be asked for; the field that helps is named."""
     storage = Webhook(URL, "PUT", URL, "POST")
     with pytest.raises(ConfigurationError, match="fetched by POST") as caught:
         getattr(storage, operation)()
@@ -386,8 +394,9 @@ def test_only_the_store_sends_a_file() -> None:
 @pytest.mark.parametrize("method", [None, "", "get", 3, "GET /", "GÄT"])
 def test_a_further_request_has_a_method(field: str, method: object) -> None:
     """The method of a further request is upper-case ASCII, and is not left out."""
+    options: Any = {field: {**URL, "method": method}}
     with pytest.raises(ConfigurationError) as caught:
-        Webhook(URL, "PUT", URL, "GET", **{field: {**URL, "method": method}})
+        Webhook(URL, "PUT", URL, "GET", **options)
     assert caught.value.path == f"{field}.method"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import contextlib
 import json
 import os
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
 
+_STATUSES = {
+    errno.ENOENT: 404,
+    errno.ENOTDIR: 404,
+    errno.EACCES: 403,
+    errno.EPERM: 403,
+    errno.EROFS: 403,
+    errno.EISDIR: 409,
+}
+"""What a server would answer to what the system refuses."""
+
+
 class FileTransport(Transport):
     """Stores in a local directory.
 
@@ -43,15 +55,11 @@ class FileTransport(Transport):
         method = _list if request.url.endswith("/") else _METHODS.get(request.method, _refuse)
         try:
             return method(path, request)
-        except (FileNotFoundError, NotADirectoryError):
-            return _Reply(404)
-        except PermissionError:
-            return _Reply(403)
-        except IsADirectoryError:
-            return _Reply(409)
         except OSError as error:
-            failure = TransportError(os.strerror(error.errno or 0), hint="is there space left?")
-        raise failure
+            fault = error.errno or 0
+        if fault in _STATUSES:
+            return _Reply(_STATUSES[fault])
+        raise TransportError(os.strerror(fault).lower(), hint="is there space left?")
 
     async def asend(self, request: WireRequest) -> AsyncWireResponse:
         """Do the same in a thread."""

@@ -147,7 +147,8 @@ class HttpxTransport(Transport):
         route = self._route(request)
         entry = pools.get(route)
         if entry is None:
-            entry = pools[route] = _AsyncPool(httpx.AsyncHTTPTransport(**self._options(route)))
+            entry = _AsyncPool(httpx.AsyncHTTPTransport(**self._options(route)), pools)
+            pools[route] = entry
             await entry.close_with_loop()
         return entry.transport
 
@@ -185,8 +186,11 @@ class _Route:
 class _AsyncPool:
     """Connections of one event loop."""
 
-    def __init__(self, transport: httpx.AsyncHTTPTransport) -> None:
+    def __init__(
+        self, transport: httpx.AsyncHTTPTransport, siblings: dict[_Route, _AsyncPool]
+    ) -> None:
         self.transport = transport
+        self._siblings = siblings
         self._closer = self._close_at_end()
 
     async def close_with_loop(self) -> None:
@@ -201,6 +205,8 @@ class _AsyncPool:
         try:
             yield
         finally:
+            # What the loop calls at its end refers to the loop, which would so be kept for ever.
+            self._siblings.clear()
             await self.transport.aclose()
 
 

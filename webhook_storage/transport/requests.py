@@ -16,6 +16,7 @@ from webhook_storage.contracts import (
     WireResponse,
 )
 from webhook_storage.errors import (
+    ConfigurationError,
     ConnectError,
     MalformedRequestError,
     MissingExtraError,
@@ -88,6 +89,12 @@ class RequestsTransport(Transport):
             return _Answer(self._send(request))
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
             raise translate(error) from None
+        except OSError:
+            failure = ConfigurationError(
+                "the CA bundle or the client certificate cannot be read",
+                hint="verify and cert are paths of PEM files",
+            )
+        raise failure
 
     async def asend(self, request: WireRequest) -> AsyncWireResponse:
         """Do the same in a thread, since requests blocks."""

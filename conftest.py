@@ -14,7 +14,7 @@ from sybil.parsers import markdown, rest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest_plugins = ["tests.fleet.fixtures"]
+pytest_plugins = ["tests.fleet.fixtures", "tests.docs.fixtures"]
 
 # What the machine of a test run may have set, and what would change how we behave.
 FOREIGN_PREFIXES = ("AWS_", "VAULT_", "WEBHOOK_STORAGE_")
@@ -70,13 +70,13 @@ documents = Sybil(
         markdown.SkipParser(),
     ],
     patterns=["*.md"],
-    fixtures=["document_environment"],
+    fixtures=["documented_services"],
 )
 docstrings = Sybil(
     parsers=[rest.DocTestParser(), rest.SkipParser()],
     patterns=["*.py"],
     excludes=["tests/*", "conftest.py"],
-    fixtures=["document_environment"],
+    fixtures=["documented_services"],
     document_types={".py": PythonDocStringDocument},
 )
 pytest_collect_file = (documents + docstrings).pytest()

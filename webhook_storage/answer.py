@@ -245,6 +245,11 @@ def refusal(
 def _kind(status: int) -> tuple[type[ResponseError], str]:
     if status in _KINDS:
         return _KINDS[status]
+    if 200 <= status < 300:  # noqa: PLR2004 - a 2xx is a success, here one that is not accepted
+        return (
+            UnexpectedAnswerError,
+            "it is none of the statuses that are accepted for this request",
+        )
     if 300 <= status < 400:  # noqa: PLR2004 - a 3xx is a redirect
         return RedirectRefusedError, "give the final URL"
     if status >= 500:  # noqa: PLR2004 - a 5xx is the server's fault

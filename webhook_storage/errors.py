@@ -49,7 +49,7 @@ pickling, because workers send them home.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class WebhookStorageError(Exception):
@@ -288,6 +288,11 @@ class LocalFileError(WebhookStorageError, OSError):
         super().__init__(message, hint=hint)
         self.path = path
         self.code = self.errno = code
+
+    def __setstate__(self, state: dict[str, Any] | None) -> None:
+        """Restore the number, which `OSError` leaves out of a pickle."""
+        super().__setstate__(state)
+        self.errno = self.code
 
 
 class IntegrityError(WebhookStorageError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webhook_storage import place
-from webhook_storage.render import render
+from webhook_storage.render import form_fields, render
 from webhook_storage.template import parse
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Preview:
         body: What is sent: text, or a note that it is the artifact.
         sends_artifact: Whether the body is the artifact.
         secrets: For each text that stands for a secret the secret's name, and its filter.
+        fields: Those of the form in which the artifact is sent.
+        file: The artifact's field in that form and its file name, or None.
     """
 
     method: str
@@ -43,6 +45,8 @@ class Preview:
     body: str
     sends_artifact: bool
     secrets: Mapping[str, tuple[str, str]]
+    fields: tuple[tuple[str, str], ...] = ()
+    file: tuple[str, str] | None = None
 
     def text(self) -> str:
         """Return the request as it goes over the wire, with ``${NAME}`` for each secret."""
@@ -57,13 +61,22 @@ class Preview:
 
     def curl(self) -> str:
         """Return a curl command that takes each secret from an environment variable."""
-        words = ["curl", "--fail-with-body", "-X", self.method]
+        # With "-X HEAD" curl would wait for a body; brackets would be patterns.
+        method = ["--head"] if self.method == "HEAD" else ["-X", self.method]
+        words = ["curl", "--fail-with-body", *method, *(["--globoff"] if "[" in self.url else [])]
+        own = {"content-length", "accept-encoding", "user-agent"}
+        if self.file:
+            own.add("content-type")
         for name, value in self.headers:
-            if name.lower() not in {"content-length", "accept-encoding", "user-agent"}:
+            if name.lower() not in own:
                 words += ["-H", self._shell(f"{name}: {value}")]
         if self.auth:
             words += ["-u", self._shell(":".join(self.auth))]
-        if self.sends_artifact:
+        for name, value in self.fields:
+            words += ["--form-string", self._shell(f"{name}={value}")]
+        if self.file:
+            words += ["--form", self._shell(f"{self.file[0]}=@FILE;filename={self.file[1]}")]
+        elif self.sends_artifact:
             words += ["--data-binary", "@FILE"]
         elif self.body:
             words += ["--data-raw", self._shell(self.body)]
@@ -99,7 +112,17 @@ def preview(request: Request, values: Values) -> Preview:
         body=_body(request, wire),
         sends_artifact=request.body is not None,
         secrets=values.spellings(),
+        fields=tuple(form_fields(request.data, values.marks)) if request.multipart else (),
+        file=_file(request, values),
     )
+
+
+def _file(request: Request, values: Values) -> tuple[str, str] | None:
+    """Return the field and the file name of an artifact that goes in a form."""
+    if request.multipart is None:
+        return None
+    field, filename = request.multipart
+    return field, place.form_value(parse(filename), values.marks)
 
 
 def _auth(request: Request, values: Values) -> tuple[str, str] | None:

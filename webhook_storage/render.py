@@ -161,8 +161,7 @@ def _multipart(request: Request, lookup: Lookup) -> tuple[Body, str]:
     boundary = secrets.token_hex(16)
     field, filename = request.multipart or ("", "")
     parts: list[Body] = []
-    for name, text in _pairs(request.data):
-        value = place.form_value(parse(text), lookup) if isinstance(text, str) else str(text)
+    for name, value in form_fields(request.data, lookup):
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"\r\n\r\n'
         parts.append(BytesBody(f"{head}{value}\r\n".encode()))
     shown = place.form_value(parse(filename), lookup)
@@ -175,6 +174,12 @@ def _multipart(request: Request, lookup: Lookup) -> tuple[Body, str]:
         parts.append(request.body)
     parts.append(BytesBody(f"\r\n--{boundary}--\r\n".encode()))
     return JoinedBody(parts), f"multipart/form-data; boundary={boundary}"
+
+
+def form_fields(data: Any, lookup: Lookup) -> Iterator[tuple[str, str]]:
+    """Yield the fields that accompany a file."""
+    for name, value in _pairs(data):
+        yield name, place.form_value(parse(value), lookup) if isinstance(value, str) else str(value)
 
 
 def _quoted(text: str) -> str:
@@ -208,10 +213,18 @@ def _pairs(source: Any) -> Iterator[tuple[str, Any]]:
     """Yield names and values; a list as value repeats the name, None leaves it out."""
     if source is None:
         return
-    for name, value in source.items() if isinstance(source, Mapping) else source:
+    pairs = source.items() if isinstance(source, Mapping) else source
+    if isinstance(pairs, str) or not all(map(_is_pair, pairs)):
+        message = "fields are a mapping, or a list of pairs of name and value"
+        raise ConfigurationError(message, path="data or params")
+    for name, value in pairs:
         for single in value if isinstance(value, (list, tuple)) else [value]:
             if single is not None:
                 yield name, single
+
+
+def _is_pair(thing: object) -> bool:
+    return isinstance(thing, (list, tuple)) and len(thing) == 2  # noqa: PLR2004 - that is a pair
 
 
 def _path(text: str, lookup: Lookup) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar
@@ -83,9 +84,12 @@ class Sender:
         self._transports: dict[str, Transport] = {}
         if transport is not None:
             self._transports = dict.fromkeys(transport.schemes, transport)
+        self._users = 0
 
     def __enter__(self) -> Self:
         """Make this the current sender of this thread or task."""
+        with _counting:
+            self._users += 1
         _entered.set((*_entered.get(), self))
         return self
 
@@ -95,9 +99,13 @@ class Sender:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Make the one before current again, and close connections."""
+        """Make the one before current again; the last to leave closes the connections."""
         _entered.set(_entered.get()[:-1])
-        self.close()
+        with _counting:
+            self._users -= 1
+            unused = not self._users
+        if unused:
+            self.close()
 
     def install(self) -> Self:
         """Make this the sender of the whole process, wherever none is entered."""
@@ -414,21 +422,18 @@ def _mask(error: WebhookStorageError, redactor: Redactor) -> None:
 
 def _log(request: Request, outcome: Reply | TransportError, elapsed: float) -> None:
     if log.isEnabledFor(logging.INFO):
-        size = outcome.size if isinstance(outcome, Reply) else 0
-        log.info(
-            "%s %s: %s, %.3f s, %d bytes",
-            request.method,
-            request.url,
-            describe(outcome),
-            elapsed,
-            size,
-        )
+        sent = request.body.size if request.body is not None else 0
+        came = outcome.size if isinstance(outcome, Reply) else 0
+        place, result = f"{request.method} {request.url}", describe(outcome)
+        log.info("%s: %s, %.3f s, %d bytes up, %d down", place, result, elapsed, sent, came)
 
 
 # --- the current sender --------------------------------------------------------------------------
 
 _entered: ContextVar[tuple[Sender, ...]] = ContextVar("webhook_storage_senders", default=())
 _installed: Sender | None = None
+_counting = threading.Lock()
+"""Held while threads that share a sender enter and leave it."""
 
 
 def current_sender() -> Sender:

@@ -452,23 +452,21 @@ class Storage(BaseModel):
         return self.receipts.get(next(iter(self.flows.values()))) if shared else own
 
     def _receipt(self, key: str | Receipt | None) -> Receipt | None:
-        return key if isinstance(key, Receipt) else self.receipts.get(key or "")
-
-    def _key_facts(self, key: str | None) -> dict[str, str]:
-        """Return what a key stands for; that of a flow stands for the flow too."""
-        for name, taken in self.flows.items():
-            if taken == key:
-                return _flow_facts(name, key)
-        return _artifact_facts(key)
+        if isinstance(key, Receipt):
+            return key
+        return self.receipts.get(self.flows.get(key or "") or key or "")
 
     def _facts(self, key: str | Receipt | None) -> dict[str, str]:
         """Return what is known of an artifact that was stored earlier."""
         receipt = self._receipt(key)
-        if receipt is not None:
-            return _receipt_facts(receipt)
-        if key is not None and "artifact.key" not in self.fetch_facts():
+        place = receipt.key if receipt is not None else cast("str | None", key)
+        facts = _artifact_facts(place or None) if receipt is None else _receipt_facts(receipt)
+        for name, taken in self.flows.items():
+            if place in {name, taken}:
+                return facts | _flow_facts(name, taken)
+        if receipt is None and key is not None and "artifact.key" not in self.fetch_facts():
             raise _useless_key()
-        return _artifact_facts(cast("str | None", key))
+        return facts
 
 
 class _Parcel(NamedTuple):
@@ -574,7 +572,7 @@ def _explain(error: ValidationError, model: type[Storage]) -> ConfigurationError
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     path = ".".join(map(str, faults[0]["loc"]))
     if faults[0]["type"] != "extra_forbidden":
-        return ConfigurationError(faults[0]["msg"], path=path or None)
+        return ConfigurationError(faults[0]["msg"].removeprefix("Value error, "), path=path or None)
     message = (
         f"{model.__name__} has no such field.{registry.did_you_mean(path, model.model_fields)}"
     )

@@ -313,6 +313,12 @@ def _check_pickle(resolver: Resolver, present: Reference, value: str) -> None:
         pickled = pickle.dumps(resolver)
     except TypeError:
         return
+    except Exception as error:  # noqa: BLE001 - that it raises is the finding
+        pickled = b""
+        fault = type(error).__name__
+    else:
+        fault = ""
+    _hold(not fault, f"it can be pickled, or refuses with a TypeError (it raised {fault})")
     _hold(not find_leaks(pickled, value), "a pickle of it does not hold the value")
     copy = pickle.loads(pickled)  # noqa: S301 - pickled just before
     _hold(_has(copy, present, value), "a copy from a pickle answers as it does")

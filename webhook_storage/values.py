@@ -176,8 +176,14 @@ def _because(answers: Answers, reference: Reference) -> str:
     detail = getattr(outcome, "detail", "")
     if isinstance(outcome, Forbidden) and outcome.maybe_missing:
         detail = f"{detail}, or does not exist" if detail else "or does not exist"
-    asked = ", ".join(answers[reference].tried)
-    return f" (asked: {asked}{': ' if asked and detail else ''}{detail})"
+    return _asked(answers[reference].tried, detail)
+
+
+def _asked(tried: Sequence[str], detail: str) -> str:
+    """Return who was asked, and what there is to say about it, in brackets."""
+    asked = [f"asked: {', '.join(tried)}"] if tried else []
+    said = "; ".join([*asked, *([detail] if detail else [])])
+    return f" ({said})" if said else ""
 
 
 def _check(texts: Sequence[tuple[str, Template]], values: Values, answers: Answers) -> None:
@@ -205,8 +211,8 @@ def _missing(problem: Problem, answers: Answers) -> str:
     if isinstance(source, Fact):
         return what
     outcome = answers[source].outcome
-    details = f": {outcome.detail}" if isinstance(outcome, NotFound) and outcome.detail else ""
-    return f"{what} (asked: {', '.join(answers[source].tried)}{details})"
+    detail = outcome.detail if isinstance(outcome, NotFound) else ""
+    return what + _asked(answers[source].tried, detail)
 
 
 def _advice(source: Reference | Fact, reason: str = "missing") -> str:

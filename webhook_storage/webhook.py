@@ -338,9 +338,15 @@ def _check_kwargs(kwargs: Mapping[str, Any], path: str, more: tuple[str, ...] = 
 
 
 def _check_templates(value: Any, path: str) -> None:
-    for text in _texts(value):
+    if isinstance(value, Mapping):
+        for name, child in value.items():
+            _check_templates(child, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            _check_templates(child, f"{path}[{index}]")
+    elif isinstance(value, str):
         try:
-            parse(text)
+            parse(value)
         except TemplateError as error:
             error.path = path
             raise
@@ -448,9 +454,8 @@ def _plain_data(value: Any, path: str = "") -> Any:
         return [_plain_data(child, path) for child in value]
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    message = (
-        f"{path.removeprefix('.')} is a {type(value).__name__}; a definition holds plain data only"
-    )
+    where = f"{path.removeprefix('.')} is a" if path else "this is a"
+    message = f"{where} {type(value).__name__}; a definition holds plain data only"
     raise ValueError(message)
 
 

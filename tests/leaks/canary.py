@@ -45,7 +45,11 @@ def base64_core(secret: str, offset: int) -> str:
     return digits[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
 
 
-ALL_FORMS = {f"{name}, {form}": text for name, secret in SECRETS.items() for form, text in forms(secret).items()}
+ALL_FORMS = {
+    f"{name}, {form}": text
+    for name, secret in SECRETS.items()
+    for form, text in forms(secret).items()
+}
 _HINTS = {
     **{f"core, base64 at {offset}": base64_core(CORE, offset) for offset in range(3)},
     "core": CORE,

@@ -132,7 +132,13 @@ def of_object(thing: object) -> Iterator[Shown]:
 
 def reachable(*roots: object) -> Iterator[Shown]:
     """Yield every text that is reachable from objects, not through modules, classes or functions."""
-    closed = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.FrameType, type)
+    closed = (
+        types.ModuleType,
+        types.FunctionType,
+        types.BuiltinFunctionType,
+        types.FrameType,
+        type,
+    )
     seen: dict[int, Any] = {id(root): root for root in roots}
     waiting = list(roots)
     while waiting:

@@ -142,7 +142,12 @@ EVERYTHING = "\n".join(ALL_FORMS.values())
 
 def echo(status: str, **headers: str) -> Answer:
     """Answer with the request, and with its secrets in the reason, the headers and the body."""
-    kept = {"Content_Type": "application/json", "ETag": MIXED, "X_Id": "7", "Set_Cookie": f"s={PLAIN}"}
+    kept = {
+        "Content_Type": "application/json",
+        "ETag": MIXED,
+        "X_Id": "7",
+        "Set_Cookie": f"s={PLAIN}",
+    }
 
     def answer(call: Call) -> bytes:
         body = EVERYTHING.encode() + call.raw

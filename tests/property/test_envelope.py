@@ -54,7 +54,7 @@ def test_any_parts_are_an_envelope_or_broken(head: bytes, signed: bytes, payload
         assert unseal(compose(head, signed, payload)) is not None
 
 
-@given(headers, signatures, st.none() | st.text(), unsigned=st.booleans())
+@given(head=headers, signed=signatures, pinned=st.none() | st.text(), unsigned=st.booleans())
 def test_any_envelope_is_admitted_or_refused(
     head: dict[str, object], signed: list[object], pinned: str | None, *, unsigned: bool
 ) -> None:

@@ -28,7 +28,7 @@ class Mode:
     transport: Callable[[], Transport]
     is_async: bool
 
-    def call(self, storage: Webhook, operation: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - each operation has its own result
+    def call(self, storage: Webhook, operation: str, *args: Any, **kwargs: Any) -> Any:
         """Carry out an operation of a storage."""
         if not self.is_async:
             return getattr(storage, operation)(*args, **kwargs)
@@ -57,7 +57,7 @@ REQUESTS_ASYNC = Mode("requests-async", RequestsTransport, is_async=True)
 MODES = (HTTPX, HTTPX_ASYNC, REQUESTS, REQUESTS_ASYNC)
 
 
-def plain(origin: str, store: str = "PUT", fetch: str = "GET", **kwargs: Any) -> Webhook:  # noqa: ANN401 - kwargs of both requests
+def plain(origin: str, store: str = "PUT", fetch: str = "GET", **kwargs: Any) -> Webhook:
     """Return a storage that stores at `origin/KEY`; options of the storage begin with `with_`."""
     options = {
         name.removeprefix("with_"): kwargs.pop(name)

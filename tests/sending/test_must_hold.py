@@ -54,7 +54,9 @@ def test_bytes_come_back(
     storage = guarded(service)
     with mode.sending({"TOKEN": token}):
         if not stored:
-            assert e.AuthenticationError is type(caught(partial(mode.call, storage, "put", BODY, "k")))
+            assert e.AuthenticationError is type(
+                caught(partial(mode.call, storage, "put", BODY, "k"))
+            )
             assert {} == service.files
             return
         receipt = mode.call(storage, "put", BODY, "k ü/ö")
@@ -109,10 +111,17 @@ def test_wild_value_fills_its_place(mode: Mode) -> None:
     request = {
         "url": "{url}/before/${WILD}/after?first=${WILD}&last=1",
         "params": {"name": "${WILD}", "list": ["${WILD}", 2]},
-        "headers": {"X-Wild": "${WILD}", "X-Json": {"arg": "${WILD}"}, "X-Text": '{"arg": "${WILD}"}'},
+        "headers": {
+            "X-Wild": "${WILD}",
+            "X-Json": {"arg": "${WILD}"},
+            "X-Text": '{"arg": "${WILD}"}',
+        },
         "auth": ["me", "${WILD}"],
     }
-    with RawServer(always(reply("200 OK", b"{}"))).serving() as server, mode.sending({"WILD": WILD}):
+    with (
+        RawServer(always(reply("200 OK", b"{}"))).serving() as server,
+        mode.sending({"WILD": WILD}),
+    ):
         request["url"] = request["url"].replace("{url}", server.url)  # type: ignore[attr-defined]
         storage = Webhook(request, "PUT", {**request, "json": {"arg": ["${WILD}"]}}, "POST",
             delete_request={**request, "method": "POST", "data": {"arg": "${WILD}", "n": 1}})  # fmt: skip
@@ -125,7 +134,11 @@ def test_wild_value_fills_its_place(mode: Mode) -> None:
         assert ["", "before", WILD, "after"] == [unquote(part) for part in target.path.split("/")]
         assert query == parse_qsl(target.query)
         assert WILD == call.headers["x-wild"]
-        assert {"arg": WILD} == json.loads(call.headers["x-json"]) == json.loads(call.headers["x-text"])
+        assert (
+            {"arg": WILD}
+            == json.loads(call.headers["x-json"])
+            == json.loads(call.headers["x-text"])
+        )
         basic = call.headers["authorization"].removeprefix("Basic ")
         assert f"me:{WILD}" == base64.b64decode(basic).decode()
     assert BODY == stored.body
@@ -343,7 +356,9 @@ def test_secret_at_the_end_of_what_is_read() -> None:
     assert "" == told(HTTPX, token.encode() * 10, token)
 
 
-@pytest.mark.parametrize("token", ["tab\there-and-there", "line\nanother-line\nthird-one", "a\u00a0b\u200bc\u00add"])
+@pytest.mark.parametrize(
+    "token", ["tab\there-and-there", "line\nanother-line\nthird-one", "a\u00a0b\u200bc\u00add"]
+)
 def test_secret_with_unprintable_characters(token: str) -> None:
     """A secret is recognized before its control characters are taken out."""
     shown = told(HTTPX, f"<{token}>".encode(), token)

@@ -67,7 +67,9 @@ def test_same_origin_gets_the_same_request(mode: Mode, status: int, store: str) 
 
 
 @modes
-@pytest.mark.parametrize("location", ["//{host}/moved", "http://me:pw@{host}/moved", "HTTP://{host}/moved"])
+@pytest.mark.parametrize(
+    "location", ["//{host}/moved", "http://me:pw@{host}/moved", "HTTP://{host}/moved"]
+)
 def test_spellings_of_the_same_origin(mode: Mode, location: str) -> None:
     """However the same origin is spelled, the request goes there, with no user in its Host."""
     with RawServer(always(reply())).serving() as server, mode.sending():
@@ -80,9 +82,7 @@ def test_spellings_of_the_same_origin(mode: Mode, location: str) -> None:
 @modes
 @status
 @pytest.mark.parametrize("operation", ["put", "get"])
-def test_other_host_gets_nothing(
-    mode: Mode, other: RawServer, status: int, operation: str
-) -> None:
+def test_other_host_gets_nothing(mode: Mode, other: RawServer, status: int, operation: str) -> None:
     """Without leave another host is not even connected to."""
     with RawServer(to(f"{other.url}/stolen", status)).serving() as server, mode.sending(SECRETS):
         arguments = (BODY, "a") if operation == "put" else ("a",)
@@ -101,7 +101,9 @@ def test_other_host_gets_a_bare_fetch(mode: Mode, other: RawServer, status: int)
     (call,) = other.calls
     assert ("GET", "/there?a=b", b"") == (call.method, call.target, call.body)
     assert [] == find(call.raw)
-    assert {"host", "accept", "accept-encoding", "user-agent"} >= call.headers.keys() - {"connection"}
+    assert {"host", "accept", "accept-encoding", "user-agent"} >= call.headers.keys() - {
+        "connection"
+    }
 
 
 @modes
@@ -187,7 +189,10 @@ def test_local_files_are_no_target(mode: Mode, tmp_path: Path) -> None:
 
 
 @modes
-@pytest.mark.parametrize("location", ["http://[", "http://", "http:///x", "http://a:b/", "http://a:0/", "http://a:99999/"])
+@pytest.mark.parametrize(
+    "location",
+    ["http://[", "http://", "http:///x", "http://a:b/", "http://a:0/", "http://a:99999/"],
+)
 def test_nonsense(mode: Mode, location: str) -> None:
     """What is no URL is refused as a redirect, not reported as a fault of ours."""
     with RawServer(to(location, 307)).serving() as server, mode.sending():
@@ -209,7 +214,9 @@ def test_long_body_of_a_redirect_is_not_read(mode: Mode) -> None:
     read = []
 
     def endless(call: Call) -> bytes:
-        call.socket.sendall(b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 1000000000\r\n\r\n")
+        call.socket.sendall(
+            b"HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 1000000000\r\n\r\n"
+        )
         try:
             while len(read) < 1000:
                 call.socket.sendall(b"x" * 100_000)

@@ -78,7 +78,9 @@ def test_what_stays_is_not(mode: Mode, service: FileService, status: int) -> Non
     """A status that stays is not tried again."""
     service.inject(Fault(status), times=None)
     with mode.sending(attempts=3):
-        assert isinstance(caught(partial(mode.call, plain(service.url), "get", "k")), e.ResponseError)
+        assert isinstance(
+            caught(partial(mode.call, plain(service.url), "get", "k")), e.ResponseError
+        )
     assert 1 == len(service.requests)
 
 
@@ -88,8 +90,13 @@ def test_what_stays_is_not(mode: Mode, service: FileService, status: int) -> Non
     [("PUT", None, 3), ("PUT", False, 1), ("POST", None, 1), ("POST", True, 3)],
 )
 @pytest.mark.parametrize("fault", ["busy", "lost answer"])
-def test_only_what_may_be_repeated(  # noqa: PLR0913 - the cases
-    mode: Mode, service: FileService, method: str, idempotent: bool | None, attempts: int, fault: str
+def test_only_what_may_be_repeated(
+    mode: Mode,
+    service: FileService,
+    method: str,
+    idempotent: bool | None,
+    attempts: int,
+    fault: str,
 ) -> None:
     """A store that is not idempotent is sent once, whether refused or its answer was lost."""
     if fault == "busy":
@@ -153,7 +160,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         ("1e9", 0, 1),
     ],
 )
-def test_retry_after(  # noqa: PLR0913 - the cases
+def test_retry_after(
     mode: Mode, service: FileService, pauses: list[float], wish: str, low: float, high: float
 ) -> None:
     """A server's wish, in seconds or as a date, is granted up to the policy's limit."""
@@ -203,7 +210,10 @@ class Rotating(Resolver):
         self, references: Sequence[Reference], deadline: Deadline
     ) -> Mapping[Reference, Outcome]:
         """Give the next token, and always the same for other names."""
-        return {reference: Found(value=SecretValue(self._next(reference.name))) for reference in references}
+        return {
+            reference: Found(value=SecretValue(self._next(reference.name)))
+            for reference in references
+        }
 
     def _next(self, name: str) -> str:
         self.asked.append(name)
@@ -222,7 +232,7 @@ class Rotating(Resolver):
         (("old", "older", "right"), False, 2, 2),
     ],
 )
-def test_token_that_was_renewed(  # noqa: PLR0913 - the cases
+def test_token_that_was_renewed(
     mode: Mode, tokens: tuple[str, ...], stored: bool, requests: int, asked: int
 ) -> None:
     """After a 401 secrets are asked for once more, and only a changed one is sent, once."""

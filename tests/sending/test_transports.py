@@ -134,7 +134,12 @@ async def test_exceptions_of_httpx_arrive(name: str) -> None:
 def test_headers(mode: Mode, server: RawServer) -> None:
     """What goes out is what was described, a few neutral headers, and nothing else."""
     with mode.sending():
-        mode.call(plain(server.url, headers={"X-One": "1", "X-None": None, "Content-Length": "7"}), "put", BODY, "k")
+        mode.call(
+            plain(server.url, headers={"X-One": "1", "X-None": None, "Content-Length": "7"}),
+            "put",
+            BODY,
+            "k",
+        )
     expected = {
         "host": server.url.removeprefix("http://"),
         "accept": "*/*",
@@ -144,7 +149,9 @@ def test_headers(mode: Mode, server: RawServer) -> None:
         "content-length": str(len(BODY)),
         "x-one": "1",
     }
-    assert expected == {name: value for name, value in server.last.headers.items() if name != "connection"}
+    assert expected == {
+        name: value for name, value in server.last.headers.items() if name != "connection"
+    }
     assert 1 == server.last.raw.lower().count(b"content-length")
 
 
@@ -245,7 +252,9 @@ def test_connection_that_died_while_idle(mode: Mode, server: RawServer) -> None:
 
 
 @pytest.mark.parametrize("transport", [HttpxTransport(max_connections=7), RequestsTransport()])
-def test_pickled_transport(transport: HttpxTransport | RequestsTransport, server: RawServer) -> None:
+def test_pickled_transport(
+    transport: HttpxTransport | RequestsTransport, server: RawServer
+) -> None:
     """A transport that was used travels as its configuration."""
     with Sender(secrets=[], transport=transport):
         plain(server.url).get("k")
@@ -374,7 +383,9 @@ def test_certificate_by_secret_path(mode: Mode, nginx: Nginx, tmp_path: Path) ->
         assert BODY == mode.call(right, "get", "mtls")
         both = tmp_path / "both.pem"
         both.write_bytes(pki.client.cert.read_bytes() + pki.client.key.read_bytes())
-        assert BODY == mode.call(plain(nginx.mtls_url, verify="${CA}", cert=str(both)), "get", "mtls")
+        assert BODY == mode.call(
+            plain(nginx.mtls_url, verify="${CA}", cert=str(both)), "get", "mtls"
+        )
         wrong = [str(pki.foreign_client.cert), str(pki.foreign_client.key)]
         for cert in (wrong, None):
             storage = plain(nginx.mtls_url, verify="${CA}", cert=cert)
@@ -390,7 +401,9 @@ def test_unusable_certificate(mode: Mode, nginx: Nginx, tmp_path: Path, kind: st
         encrypted(nginx.pki.client.key, key)
     elif kind == "nonsense":
         key.write_text("no key")
-    storage = plain(nginx.mtls_url, verify=str(nginx.pki.ca), cert=[str(nginx.pki.client.cert), str(key)])
+    storage = plain(
+        nginx.mtls_url, verify=str(nginx.pki.ca), cert=[str(nginx.pki.client.cert), str(key)]
+    )
     with mode.sending():
         error = caught(partial(mode.call, storage, "get", "k"))
     assert type(error) in {e.ConfigurationError, e.TlsError}
@@ -450,7 +463,11 @@ def test_no_proxy(
 @modes
 @pytest.mark.parametrize("proxies", [{}, {"https": "http://127.0.0.1:1"}])
 def test_given_proxies_are_all(
-    mode: Mode, proxy: RawServer, server: RawServer, monkeypatch: pytest.MonkeyPatch, proxies: dict[str, str]
+    mode: Mode,
+    proxy: RawServer,
+    server: RawServer,
+    monkeypatch: pytest.MonkeyPatch,
+    proxies: dict[str, str],
 ) -> None:
     """Proxies of the request take the place of those of the environment."""
     monkeypatch.setenv("http_proxy", proxy.url)
@@ -464,7 +481,9 @@ def test_proxy_with_a_password(mode: Mode, proxy: RawServer) -> None:
     """A password in a proxy's URL is encoded there, so that it leads to no other host."""
     host = proxy.url.removeprefix("http://")
     with mode.sending({"PROXY_PASSWORD": "p@ss/wo:rd#?"}):
-        storage = plain("http://files.test", proxies={"http": f"http://me:${{PROXY_PASSWORD}}@{host}"})
+        storage = plain(
+            "http://files.test", proxies={"http": f"http://me:${{PROXY_PASSWORD}}@{host}"}
+        )
         assert b"by proxy" == mode.call(storage, "get", "k")
     assert "Basic bWU6cEBzcy93bzpyZCM/" == proxy.last.headers["proxy-authorization"]
 
@@ -473,7 +492,9 @@ def test_proxy_with_a_password(mode: Mode, proxy: RawServer) -> None:
 def test_proxy_that_refuses_a_tunnel(mode: Mode, proxy: RawServer) -> None:
     """A tunnel that is not made is a failed connection; the proxy sees no header of ours."""
     with mode.sending(SECRETS):
-        storage = plain("https://files.test", proxies={"https": proxy.url}, headers={"X": "${MIXED}"})
+        storage = plain(
+            "https://files.test", proxies={"https": proxy.url}, headers={"X": "${MIXED}"}
+        )
         error = caught(partial(mode.call, storage, "get", "k"))
     assert e.ConnectError is type(error)
     assert ("CONNECT", "files.test:443") == (proxy.last.method, proxy.last.target)
@@ -485,7 +506,9 @@ def test_proxy_that_wants_a_password(mode: Mode, proxy: RawServer) -> None:
     """A 407 says that it is the proxy's."""
     proxy.answers = [always(reply("407 X"))]
     with mode.sending():
-        error = caught(partial(mode.call, plain("http://files.test", proxies={"http": proxy.url}), "get", "k"))
+        error = caught(
+            partial(mode.call, plain("http://files.test", proxies={"http": proxy.url}), "get", "k")
+        )
     assert e.AuthenticationError is type(error)
     assert "proxy" in str(getattr(error, "hint", ""))
 
@@ -523,8 +546,19 @@ def test_memory(mode: Mode, nginx: Nginx, tmp_path: Path) -> None:
     source = tmp_path / "source"
     with source.open("wb") as file:
         file.truncate(size)
-    command = [sys.executable, "-c", MEASURED, mode.name, nginx.open_url, source, tmp_path / "target", str(size)]
-    done = subprocess.run(command, check=True, timeout=50, capture_output=True, cwd=Path(__file__).parents[2])
+    command = [
+        sys.executable,
+        "-c",
+        MEASURED,
+        mode.name,
+        nginx.open_url,
+        source,
+        tmp_path / "target",
+        str(size),
+    ]
+    done = subprocess.run(
+        command, check=True, timeout=50, capture_output=True, cwd=Path(__file__).parents[2]
+    )
     got, grown = json.loads(done.stdout)
     assert size == got == (tmp_path / "target").stat().st_size
     assert grown < 40
@@ -537,5 +571,3 @@ def test_large_bytes(mode: Mode, nginx: Nginx) -> None:
     with mode.sending():
         storage = plain(nginx.open_url)
         assert storage.get(mode.call(storage, "put", body, "large")) == body
-
-

@@ -20,7 +20,12 @@ from webhook_storage.artifact import (
     PathBody,
     as_body,
 )
-from webhook_storage.errors import ConfigurationError, IntegrityError, TooLargeError
+from webhook_storage.errors import (
+    ConfigurationError,
+    IntegrityError,
+    LocalFileError,
+    TooLargeError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -346,6 +351,22 @@ class TestFileSink:
             part.unlink()
         sink.discard()
         assert [] == list(tmp_path.iterdir())
+
+    def test_replaces_regular_files_only(self, tmp_path: Path) -> None:
+        """A directory is refused before anything is written, and a link stays one."""
+        with pytest.raises(LocalFileError, match="no regular file"):
+            FileSink(tmp_path).reset()
+        (tmp_path / "link").symlink_to(tmp_path / "real")
+        sink = FileSink(tmp_path / "link")
+        sink.write(b"x")
+        sink.commit()
+        assert ((tmp_path / "link").is_symlink(), b"x") == (True, (tmp_path / "real").read_bytes())
+
+    def test_names_the_file_that_cannot_be_written(self, tmp_path: Path) -> None:
+        """What the system refuses is told with the path and its number."""
+        with pytest.raises(LocalFileError, match="no such file or directory") as caught:
+            FileSink(tmp_path / "missing" / "target").reset()
+        assert (2, 2) == (caught.value.code, caught.value.errno)
 
     def test_many_write_to_one_target(self, tmp_path: Path) -> None:
         """Of several writers at a time one wins, with all of its bytes."""

@@ -23,6 +23,7 @@ SAMPLES: dict[str, Any] = {
     "names": ("TOKEN", "vault:a#b"),
     "status": 418,
     "attempts": 3,
+    "code": 13,
 }
 
 
@@ -42,6 +43,12 @@ def sample(kind: type[WebhookStorageError]) -> WebhookStorageError:
     return kind(arguments.pop("message"), **arguments)
 
 
+def described(error: WebhookStorageError) -> list[object]:
+    """Return all that an error says, the number of an `OSError` among it."""
+    number = getattr(error, "errno", None)
+    return [type(error), str(error), error.args, vars(error), number]
+
+
 ALL = list(family())
 
 
@@ -51,12 +58,7 @@ def test_an_error_survives_pickling(kind: type[WebhookStorageError], protocol: i
     """A worker can send every error home with all its attributes."""
     error = sample(kind)
     back = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301 - our own
-    assert (type(error), str(error), error.args, vars(error)) == (
-        type(back),
-        str(back),
-        back.args,
-        vars(back),
-    )
+    assert described(error) == described(back)
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
@@ -64,7 +66,7 @@ def test_an_error_survives_copying(kind: type[WebhookStorageError]) -> None:
     """A deep copy says the same and keeps the advice."""
     error = sample(kind)
     back = copy.deepcopy(error)
-    assert (str(error), vars(error)) == (str(back), vars(back))
+    assert described(error) == described(back)
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)

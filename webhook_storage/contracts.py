@@ -222,6 +222,7 @@ class Request:
         returns: Statuses that are not a success and yet come back to the exchange.
         idempotent: True when sending twice does the same as once; None decides by the method.
         sink: Where the answer's body goes; None keeps it, up to 1 MiB, in the response.
+        headers_only: Whether the answer's body is of no interest, and is not waited for.
         allow_html: Whether a success may be an HTML page.
         facts: Values of the dotted placeholders.
     """
@@ -246,6 +247,7 @@ class Request:
     returns: frozenset[int] = frozenset()
     idempotent: bool | None = None
     sink: Sink | None = None
+    headers_only: bool = False
     allow_html: bool = False
     facts: Facts = field(default_factory=dict)
 

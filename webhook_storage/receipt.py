@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from webhook_storage.contracts import Body, Facts
 
 
 class Receipt(BaseModel):
@@ -27,6 +33,35 @@ class Receipt(BaseModel):
     captures: dict[str, str] = Field(
         default_factory=dict, description="Values taken from the answer, for `${receipt.NAME}`."
     )
+
+    @classmethod
+    def of(
+        cls,
+        location: str,
+        body: Body,
+        facts: Facts,
+        *,
+        version: str | None = None,
+        captures: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return the receipt of a body that was stored.
+
+        Args:
+            location: Template of the URL to which it was sent.
+            body: What was sent.
+            facts: Those of the store.
+            version: The service's version of it.
+            captures: What was taken from the answer.
+        """
+        return cls(
+            key=facts.get("artifact.key", ""),
+            location=location,
+            sha256=body.sha256(),
+            size=body.size,
+            build_time=facts["build.time"],
+            version=version,
+            captures=dict(captures or {}),
+        )
 
 
 class Stat(BaseModel):

@@ -20,8 +20,9 @@ from webhook_storage.answer import check_digest
 from webhook_storage.artifact import BytesBody, FileSink, MeasuredBody, MemorySink, Source, as_body
 from webhook_storage.contracts import Body, Exchange, Facts, Response, Sink, Wanted
 from webhook_storage.errors import ConfigurationError, FlowNotFoundError
+from webhook_storage.facts import NAMING, StoreFacts, artifact_facts, flow_facts, receipt_facts
 from webhook_storage.flows import Admitted, Packed, Trust, name_of, slugify
-from webhook_storage.receipt import Receipt, Stat, build_time
+from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.sender import current_sender
 from webhook_storage.template import Placeholder, Reference, parse
 
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 
     from webhook_storage.secret import SecretValue
 
+Operation: TypeAlias = Literal["store", "fetch", "exists", "delete", "list"]
+"""What can be done with an artifact."""
+
 Names: TypeAlias = list[str]
 """Spelled out here, because inside of the class `list` is the operation."""
-
-_NAMING_FACTS = frozenset({"flow.name", "flow.slug", "artifact.key"})
-"""Facts that give each flow a place of its own."""
 
 
 class Storage(BaseModel):
@@ -86,11 +87,25 @@ class Storage(BaseModel):
             return
         raise failure
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check a field that is changed.
+
+        Raises:
+            ConfigurationError: When there is no such field, or the value is of another type.
+        """
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            failure = _explain(error, type(self))
+        else:
+            return
+        raise failure
+
     # --- what a service wants ---------------------------------------------------------------------
 
     @abstractmethod
     def store_exchange(self, body: Body, facts: Facts) -> Exchange[Receipt]:
-        """Store the body; `receipt` makes the result."""
+        """Store the body and return `Receipt.of` it."""
 
     @abstractmethod
     def fetch_exchange(self, facts: Facts, sink: Sink) -> Exchange[Response]:
@@ -346,6 +361,34 @@ class Storage(BaseModel):
 
     # --- the exchanges behind the operations ------------------------------------------------------
 
+    def exchange(
+        self, operation: Operation, key: str | Receipt | None = None, source: Source = b""
+    ) -> Exchange[Any]:
+        """Return the requests of an operation, to be looked at, for example by `Sender.preview`.
+
+        Args:
+            operation: Which one.
+            key: The artifact's key, a flow's name, or the receipt of a store.
+            source: What would be stored.
+        """
+        if operation == "list":
+            return self.list_exchange({})
+        new_flow = isinstance(key, str) and self._names_new_flow(key)
+        facts = flow_facts(str(key), slugify(str(key))) if new_flow else None
+        if operation == "store":
+            body = MeasuredBody(as_body(source))
+            named = facts or (artifact_facts(key) if isinstance(key, str) else self._facts(key))
+            return self.store_exchange(body, StoreFacts(named, body))
+        facts = facts or self._facts(key)
+        if operation == "fetch":
+            return self.fetch_exchange(facts, MemorySink())
+        return self.stat_exchange(facts) if operation == "exists" else self.delete_exchange(facts)
+
+    def _names_new_flow(self, key: str) -> bool:
+        """Tell whether a key can only be the name of a flow that was not added yet."""
+        known = {*self.flows, *self.flows.values(), *self.receipts}
+        return key not in known and bool(self.naming_facts() & {"flow.name", "flow.slug"})
+
     def _put(self, source: Source, key: str | None) -> Exchange[Receipt]:
         body = MeasuredBody(as_body(source))
         takes_key = "artifact.key" in self.naming_facts()
@@ -353,7 +396,10 @@ class Storage(BaseModel):
             key = Path(source).name
         if key is not None and not takes_key:
             raise _useless_key()
-        return (yield from self.store_exchange(body, _StoreFacts(_artifact_facts(key), body)))
+        receipt = yield from self.store_exchange(body, StoreFacts(artifact_facts(key), body))
+        if receipt.key in self.receipts:
+            self.remember(receipt)  # what it said of the artifact before holds no longer
+        return receipt
 
     def _get(self, key: str | Receipt | None, limit: int | None) -> Exchange[bytes]:
         sink = MemorySink(limit)
@@ -389,7 +435,7 @@ class Storage(BaseModel):
         keys = yield from self._keys()
         for parcel in packed:
             body = MeasuredBody(BytesBody(parcel.packed.seal(keys)))
-            facts = _StoreFacts(_flow_facts(parcel.name, parcel.key), body)
+            facts = StoreFacts(flow_facts(parcel.name, parcel.key), body)
             self.remember((yield from self.store_exchange(body, facts)))
             self._pending.pop(parcel.name, None)
         return self
@@ -401,8 +447,8 @@ class Storage(BaseModel):
             raise FlowNotFoundError(message, hint=hint)
         keys = yield from self._keys()
         receipt = self._flow_receipt(name)
-        facts = _receipt_facts(receipt) if receipt else {}
-        facts |= _flow_facts(name, self.flows[name])
+        facts = receipt_facts(receipt) if receipt else {}
+        facts |= flow_facts(name, self.flows[name])
         sink = MemorySink(flow_format.SIZE_LIMIT)
         yield from self.fetch_exchange(facts, sink)
         return flow_format.admit(
@@ -435,20 +481,20 @@ class Storage(BaseModel):
             return []
         packed = flow_format.pack_script(self.flow_script_path, self.flows)
         parcels = [_Parcel(name, key, packed) for name, key in self.flows.items()]
-        return parcels if self.naming_facts() & _NAMING_FACTS else parcels[:1]
+        return parcels if self.naming_facts() & NAMING else parcels[:1]
 
     def _keeps_apart(self, key: str, other: str) -> bool:
         """Tell whether two flows may be in this storage together."""
         if self.stored_as_script:
             return True  # one script can hold several flows
-        return key != other and bool(self.naming_facts() & _NAMING_FACTS)
+        return key != other and bool(self.naming_facts() & NAMING)
 
     # --- facts ------------------------------------------------------------------------------------
 
     def _flow_receipt(self, name: str) -> Receipt | None:
         """Return a flow's receipt; flows of one script in one place share that of the first."""
         own = self.receipts.get(self.flows[name])
-        shared = self.stored_as_script and not self.naming_facts() & _NAMING_FACTS
+        shared = self.stored_as_script and not self.naming_facts() & NAMING
         return self.receipts.get(next(iter(self.flows.values()))) if shared else own
 
     def _receipt(self, key: str | Receipt | None) -> Receipt | None:
@@ -460,10 +506,10 @@ class Storage(BaseModel):
         """Return what is known of an artifact that was stored earlier."""
         receipt = self._receipt(key)
         place = receipt.key if receipt is not None else cast("str | None", key)
-        facts = _artifact_facts(place or None) if receipt is None else _receipt_facts(receipt)
+        facts = artifact_facts(place or None) if receipt is None else receipt_facts(receipt)
         for name, taken in self.flows.items():
             if place in {name, taken}:
-                return facts | _flow_facts(name, taken)
+                return facts | flow_facts(name, taken)
         if receipt is None and key is not None and "artifact.key" not in self.fetch_facts():
             raise _useless_key()
         return facts
@@ -477,66 +523,10 @@ class _Parcel(NamedTuple):
     packed: Packed
 
 
-class _StoreFacts(dict[str, str]):
-    """Facts of an artifact that is about to be stored; its digest only when somebody asks."""
-
-    def __init__(self, facts: Mapping[str, str], body: Body) -> None:
-        super().__init__(facts)
-        self["artifact.size"] = str(body.size)
-        self["build.time"] = build_time()
-        self._body = body
-
-    def __missing__(self, name: str) -> str:
-        if name != "artifact.sha256":
-            raise KeyError(name)
-        return self._body.sha256()
-
-
-def _receipt_facts(receipt: Receipt) -> dict[str, str]:
-    facts = _artifact_facts(receipt.key or None)
-    facts |= {
-        "artifact.sha256": receipt.sha256,
-        "artifact.size": str(receipt.size),
-        "build.time": receipt.build_time,
-        "receipt.sha256": receipt.sha256,
-    }
-    if receipt.version is not None:
-        facts["receipt.version"] = receipt.version
-    return facts | {f"receipt.{name}": value for name, value in receipt.captures.items()}
-
-
 def _useless_key() -> ConfigurationError:
     """Return the error for a key that would be ignored, and another artifact met."""
     message = "a key was given, and the URL has no ${artifact.key}"
     return ConfigurationError(message, hint="put it into the URL, or leave the key out")
-
-
-def _artifact_facts(key: str | None) -> dict[str, str]:
-    return {} if key is None else {"artifact.key": key}
-
-
-def _flow_facts(name: str, key: str) -> dict[str, str]:
-    return {"flow.name": name, "flow.slug": key, "artifact.key": key}
-
-
-def receipt(
-    location: str,
-    body: Body,
-    facts: Facts,
-    *,
-    version: str | None = None,
-    captures: Mapping[str, str] | None = None,
-) -> Receipt:
-    """Return the receipt of a body that was stored."""
-    return Receipt(
-        key=facts.get("artifact.key", ""),
-        location=location,
-        sha256=body.sha256(),
-        size=body.size,
-        build_time=facts["build.time"],
-        version=version,
-        captures=dict(captures or {}),
-    )
 
 
 def _check_signing_keys(keys: Mapping[str, str]) -> None:

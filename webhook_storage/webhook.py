@@ -16,7 +16,7 @@ from webhook_storage.errors import ConfigurationError, TemplateError, UnknownMet
 from webhook_storage.flows import slugify
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.registry import did_you_mean
-from webhook_storage.storage import Names, Storage, receipt
+from webhook_storage.storage import Names, Storage
 from webhook_storage.template import parse
 
 Statuses: TypeAlias = list[int]
@@ -172,7 +172,7 @@ class Webhook(Storage):
             idempotent=self.idempotent,
         )
         response: Response = yield request
-        return receipt(
+        return Receipt.of(
             request.url,
             body,
             facts,
@@ -207,10 +207,11 @@ class Webhook(Storage):
         response = yield self._request(kwargs, "HEAD", facts, returns=absent | refused)
         if response.status in refused:
             headers = {**(kwargs.get("headers") or {}), "Range": "bytes=0-0"}
-            request = self._request(
-                {**kwargs, "headers": headers}, "GET", facts, returns=absent | {416}
+            ranged = {**kwargs, "headers": headers}
+            # A server that ignores the range would else send all of it.
+            response = yield self._request(
+                ranged, "GET", facts, returns=absent | {416}, headers_only=True
             )
-            response = yield request
         return None if response.status in absent else _stat(response)
 
     def delete_exchange(self, facts: Facts) -> Exchange[None]:

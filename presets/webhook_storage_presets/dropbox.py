@@ -33,7 +33,7 @@ from webhook_storage.errors import (
     WebhookStorageError,
 )
 from webhook_storage.receipt import Receipt, Stat
-from webhook_storage.storage import Names, Storage, receipt
+from webhook_storage.storage import Names, Storage
 from webhook_storage.template import Fact, Placeholder, Template, escape, has_dot_segment, parse
 from webhook_storage.webhook import LiteralSecretWarning, Webhook
 
@@ -146,7 +146,7 @@ class Dropbox(Storage):
         wanted = {**_CAPTURES, "content_hash": "json:/content_hash"}
         captures = capture.capture(wanted, response, request.url)
         self._compare(captures.pop("content_hash"), digest, "says that it has stored")
-        return receipt(request.url, body, facts, version=captures["rev"], captures=captures)
+        return Receipt.of(request.url, body, facts, version=captures["rev"], captures=captures)
 
     def fetch_exchange(self, facts: Facts, sink: Sink) -> Exchange[Response]:
         """Download, and compare the bytes with the hash that Dropbox has of them."""

@@ -13,6 +13,7 @@ import pprint
 import traceback
 import types
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -74,7 +75,7 @@ def _of_one_error(error: BaseException) -> Iterator[Shown]:
         if not name.startswith("__") and not callable(value):
             yield f"attribute {name}", f"{value} {value!r}"
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        yield f"pickle {protocol}", _attempt(lambda p=protocol: pickle.dumps(error, p))
+        yield f"pickle {protocol}", _attempt(partial(pickle.dumps, error, protocol))
     yield "cloudpickle", _attempt(lambda: cloudpickle.dumps(error))
 
 
@@ -110,8 +111,8 @@ def of_object(thing: object) -> Iterator[Shown]:
     """Yield what an object shows when it is printed, copied or serialized."""
     kind = type(thing).__name__
     attempts: dict[str, Callable[[], object]] = {
-        "str": lambda: str(thing),
-        "repr": lambda: repr(thing),
+        "str": partial(str, thing),
+        "repr": partial(repr, thing),
         "format": lambda: f"{thing}",
         "vars": lambda: vars(thing),
         "pprint": lambda: pprint.pformat(thing),
@@ -120,18 +121,18 @@ def of_object(thing: object) -> Iterator[Shown]:
         "asdict": lambda: dataclasses.asdict(thing),  # type: ignore[call-overload]
         "JSON": lambda: json.dumps(thing, default=str),
         "JSON of vars": lambda: json.dumps(vars(thing), default=repr),
-        "model dump": lambda: thing.model_dump_json(),  # type: ignore[attr-defined]
-        "definition": lambda: thing.to_json(),  # type: ignore[attr-defined]
+        "model dump": getattr(thing, "model_dump_json", str),
+        "definition": getattr(thing, "to_json", str),
         "cloudpickle": lambda: cloudpickle.dumps(thing),
     }
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        attempts[f"pickle {protocol}"] = lambda p=protocol: pickle.dumps(thing, p)  # type: ignore[misc]
+        attempts[f"pickle {protocol}"] = partial(pickle.dumps, thing, protocol)
     for name, action in attempts.items():
         yield f"{name} of {kind}", _attempt(action)
 
 
 def reachable(*roots: object) -> Iterator[Shown]:
-    """Yield every text that is reachable from objects, not through modules, classes or functions."""
+    """Yield every text that objects lead to, though not through modules, classes or functions."""
     closed = (
         types.ModuleType,
         types.FunctionType,

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Raise = Callable[[str], BaseException]
 
+FINE = always(reply(X_Id="7"))
+"""What a server answers to whom all is well."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -42,7 +45,7 @@ class Event:
 
     name: str
     raises: type[BaseException] | None
-    answer: Answer = always(reply(X_Id="7"))
+    answer: Answer = FINE
     secrets: Mapping[str, str] = field(default_factory=lambda: SECRETS)
     origin: str = "here"
     resolver: Resolver | None = None
@@ -193,18 +196,38 @@ OUTCOMES = (
     Event("success", None),
     Event("success that echoes in headers", None, echo("200", X_Id="7")),
     Event("captured echo", errors.UnsafeValueError, echo("200", X_Id=MIXED)),
-    Event("captured echo in base64", errors.UnsafeValueError, echo("200", X_Id=ALL_FORMS["MIXED, basic"])),
+    Event(
+        "captured echo in base64",
+        errors.UnsafeValueError,
+        echo("200", X_Id=ALL_FORMS["MIXED, basic"]),
+    ),
     Event("401", errors.AuthenticationError, echo("401")),
     Event("404", errors.ObjectNotFoundError, echo("404")),
     Event("409", errors.ConflictError, echo("409", Content_Type="text/plain; charset=latin-1")),
     Event("429", errors.RateLimitedError, echo("429", Retry_After=PLAIN)),
     Event("500", errors.ServerError, echo("500")),
     Event("418", errors.ResponseError, echo("418")),
-    Event("redirect to another host", errors.RedirectRefusedError, echo("302", Location=f"http://{PLAIN}.test/?q={PLAIN}")),
-    Event("redirect on the same origin", errors.RedirectRefusedError, echo("302", Location=f"/{PLAIN}")),
+    Event(
+        "redirect to another host",
+        errors.RedirectRefusedError,
+        echo("302", Location=f"http://{PLAIN}.test/?q={PLAIN}"),
+    ),
+    Event(
+        "redirect on the same origin",
+        errors.RedirectRefusedError,
+        echo("302", Location=f"/{PLAIN}"),
+    ),
     Event("redirect in a circle", errors.RedirectRefusedError, echo("307", Location=f"/{PLAIN}")),
-    Event("redirect to nonsense", errors.RedirectRefusedError, echo("307", Location=f"http://[{PLAIN}")),
-    Event("redirect to a bad port", errors.RedirectRefusedError, echo("307", Location=f"http://127.0.0.1:{PLAIN}/")),
+    Event(
+        "redirect to nonsense",
+        errors.RedirectRefusedError,
+        echo("307", Location=f"http://[{PLAIN}"),
+    ),
+    Event(
+        "redirect to a bad port",
+        errors.RedirectRefusedError,
+        echo("307", Location=f"http://127.0.0.1:{PLAIN}/"),
+    ),
     Event("HTML page", errors.UnexpectedAnswerError, echo("200", Content_Type="text/html")),
     Event("truncated", errors.ProtocolError, _truncate),
     Event("truncated chunks", errors.ProtocolError, _truncate_chunks),
@@ -214,21 +237,51 @@ OUTCOMES = (
     Event("hang", errors.TimedOutError, hang),
     Event("connection refused", errors.ConnectError, origin="nowhere"),
     Event("unknown certificate", errors.TlsError, origin="tls"),
-    Event("line break in a value", errors.UnsafeValueError, secrets={**SECRETS, "MIXED": f"{MIXED}\r\nX-Evil: 1"}),
-    Event("line break at the end", errors.UnsafeValueError, secrets={**SECRETS, "MIXED": f"{MIXED}\n"}),
+    Event(
+        "line break in a value",
+        errors.UnsafeValueError,
+        secrets={**SECRETS, "MIXED": f"{MIXED}\r\nX-Evil: 1"},
+    ),
+    Event(
+        "line break at the end", errors.UnsafeValueError, secrets={**SECRETS, "MIXED": f"{MIXED}\n"}
+    ),
     Event("not ASCII", errors.UnsafeValueError, secrets={**SECRETS, "MIXED": f"{MIXED}é€"}),
     Event("not a text", errors.SecretInvalidError, secrets={**SECRETS, "MIXED": f"{MIXED}\udc80"}),
     Event("one of two missing", errors.SecretNotFoundError, secrets={"MIXED": MIXED}),
-    Event("resolver fails", errors.SecretUnavailableError, resolver=FailingResolver(ValueError, local=True)),
-    Event("resolver fails in its thread", errors.SecretUnavailableError, resolver=FailingResolver(ValueError, local=False)),
-    Event("resolver gives a text", errors.SecretUnavailableError, resolver=TellingResolver(ValueError, local=True)),
-    Event("Ctrl-C in the resolver", KeyboardInterrupt, resolver=FailingResolver(KeyboardInterrupt, local=True)),
+    Event(
+        "resolver fails",
+        errors.SecretUnavailableError,
+        resolver=FailingResolver(ValueError, local=True),
+    ),
+    Event(
+        "resolver fails in its thread",
+        errors.SecretUnavailableError,
+        resolver=FailingResolver(ValueError, local=False),
+    ),
+    Event(
+        "resolver gives a text",
+        errors.SecretUnavailableError,
+        resolver=TellingResolver(ValueError, local=True),
+    ),
+    Event(
+        "Ctrl-C in the resolver",
+        KeyboardInterrupt,
+        resolver=FailingResolver(KeyboardInterrupt, local=True),
+    ),
     Event("transport fails", errors.UnexpectedError, breaks=ValueError),
     Event("transport cannot encode", errors.UnexpectedError, breaks=_unicode),
     Event("transport raises our error", errors.ConnectError, breaks=errors.ConnectError),
-    Event("transport raises another of ours", errors.ConfigurationError, breaks=errors.ConfigurationError),
-    Event("transport raises a hint", errors.TlsError, breaks=lambda text: errors.TlsError("no", hint=text)),
+    Event(
+        "transport raises another of ours",
+        errors.ConfigurationError,
+        breaks=errors.ConfigurationError,
+    ),
+    Event(
+        "transport raises a hint",
+        errors.TlsError,
+        breaks=lambda text: errors.TlsError("no", hint=text),
+    ),
     Event("Ctrl-C in the transport", KeyboardInterrupt, breaks=KeyboardInterrupt),
     Event("exit in the transport", SystemExit, breaks=SystemExit),
     Event("group in the transport", KeyboardInterrupt, breaks=_group),
-)  # fmt: skip
+)

@@ -38,7 +38,7 @@ class LeakyError(Exception):
 
 def raise_bare() -> None:
     """Raise with the value in a local variable only."""
-    local = "".join(["", MIXED])
+    local = MIXED[:]
     raise LeakyError(f"{len(local)} characters")
 
 
@@ -50,7 +50,7 @@ def raise_from() -> None:
 def raise_within() -> None:
     """Raise with the value in the context that is not printed."""
     try:
-        raise ValueError(MIXED)
+        int(MIXED)
     except ValueError:
         raise LeakyError("innocent") from None
 
@@ -80,7 +80,10 @@ def raise_attribute() -> None:
 @pytest.mark.parametrize(
     ("action", "channels"),
     [
-        (raise_message, {"str (0)", "repr (0)", "args (0)", "pickle 0 (0)", "pickle 5 (0)", "traceback"}),
+        (
+            raise_message,
+            {"str (0)", "repr (0)", "args (0)", "pickle 0 (0)", "pickle 5 (0)", "traceback"},
+        ),
         (raise_attribute, {"dict (0)", "attribute request (0)", "pickle 2 (0)", "cloudpickle (0)"}),
         (raise_bare, {"traceback with locals", "rich traceback"}),
         (raise_from, {"str (1)", "traceback"}),
@@ -88,7 +91,7 @@ def raise_attribute() -> None:
         (raise_noted, {"notes (0)", "traceback"}),
         (raise_group, {"str (1)", "traceback"}),
     ],
-)  # fmt: skip
+)
 def test_every_channel_of_an_error(action: object, channels: set[str]) -> None:
     """A value anywhere in an error, or in what hangs on it, is found."""
     assert callable(action)

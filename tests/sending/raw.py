@@ -6,7 +6,6 @@ import contextlib
 import select
 import socket
 import socketserver
-import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 

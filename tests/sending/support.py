@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ from webhook_storage.transport.requests import RequestsTransport
 from webhook_storage_resolvers.mapping import MappingResolver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from webhook_storage.contracts import Resolver, Transport
 
@@ -75,8 +73,3 @@ def caught(action: Callable[[], object]) -> BaseException:
     except BaseException as error:  # noqa: BLE001 - it is looked at
         return error
     raise AssertionError("nothing was raised")
-
-
-def is_test(name: str, thing: object) -> bool:
-    """Tell whether a class is an exception, for the tests that enumerate a library's."""
-    return inspect.isclass(thing) and issubclass(thing, Exception) and not name.startswith("_")

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
@@ -48,9 +48,9 @@ def guarded(service: FileService) -> Webhook:
 @modes
 @pytest.mark.parametrize(("token", "stored"), [("right", True), ("wrong", False)])
 def test_bytes_come_back(
-    mode: Mode, service: FileService, token: str, stored: bool, tmp_path: Path
+    mode: Mode, service: FileService, *, token: str, stored: bool, tmp_path: Path
 ) -> None:
-    """With the right credential the bytes that went out come back; with a wrong one nothing does."""
+    """With the right credential what went out comes back; with a wrong one nothing does."""
     storage = guarded(service)
     with mode.sending({"TOKEN": token}):
         if not stored:
@@ -123,8 +123,13 @@ def test_wild_value_fills_its_place(mode: Mode) -> None:
         mode.sending({"WILD": WILD}),
     ):
         request["url"] = request["url"].replace("{url}", server.url)  # type: ignore[attr-defined]
-        storage = Webhook(request, "PUT", {**request, "json": {"arg": ["${WILD}"]}}, "POST",
-            delete_request={**request, "method": "POST", "data": {"arg": "${WILD}", "n": 1}})  # fmt: skip
+        storage = Webhook(
+            request,
+            "PUT",
+            {**request, "json": {"arg": ["${WILD}"]}},
+            "POST",
+            delete_request={**request, "method": "POST", "data": {"arg": "${WILD}", "n": 1}},
+        )
         for operation, arguments in (("put", (BODY,)), ("get", ()), ("delete", ())):
             mode.call(storage, operation, *arguments)
     stored, fetched, deleted = server.calls
@@ -146,7 +151,7 @@ def test_wild_value_fills_its_place(mode: Mode) -> None:
     assert [("arg", WILD), ("n", "1")] == parse_qsl(deleted.body.decode())
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "line break in a header": ("a\r\nEvil: 1", {"headers": {"X": "${BAD}"}}),
     "NUL in a header": ("a\0b", {"headers": {"X": "${BAD}"}}),
     "line break in a path": ("a\nb", {"url": "{url}/${BAD}"}),
@@ -167,11 +172,10 @@ REFUSED = {
 @pytest.mark.parametrize("mode", [HTTPX, HTTPX_ASYNC], ids=lambda mode: mode.name)
 @pytest.mark.parametrize("case", REFUSED)
 def test_value_that_fits_nowhere(mode: Mode, case: str) -> None:
-    """A value that would change the request is refused with its placeholder, and nothing is sent."""
+    """A value that would change the request is refused by its name, and nothing is sent."""
     value, kwargs = REFUSED[case]
     with RawServer(always(reply())).serving() as server, mode.sending({"BAD": value}):
         url = kwargs.get("url", "{url}/x")
-        assert isinstance(url, str)
         request = {**kwargs, "url": url.replace("{url}", server.url)}
         error = caught(partial(mode.call, Webhook(request, "PUT", request, "GET"), "put", BODY))
     assert isinstance(error, e.UnsafeValueError)
@@ -189,8 +193,14 @@ def cut(head: bytes, body: bytes) -> Answer:
 
 
 BROKEN: dict[str, tuple[Answer, type[Exception]]] = {
-    "login page": (always(reply("200 OK", b"<html>", Content_Type="text/html; charset=utf-8")), e.UnexpectedAnswerError),
-    "XHTML login page": (always(reply("200 OK", b"<html>", Content_Type="Application/XHTML+xml")), e.UnexpectedAnswerError),
+    "login page": (
+        always(reply("200 OK", b"<html>", Content_Type="text/html; charset=utf-8")),
+        e.UnexpectedAnswerError,
+    ),
+    "XHTML login page": (
+        always(reply("200 OK", b"<html>", Content_Type="Application/XHTML+xml")),
+        e.UnexpectedAnswerError,
+    ),
     "too short": (cut(b"Content-Length: 100", b"short"), e.ProtocolError),
     "chunk too short": (cut(b"Transfer-Encoding: chunked", b"ff\r\nshort"), e.ProtocolError),
     "no last chunk": (cut(b"Transfer-Encoding: chunked", b"5\r\nshort\r\n"), e.ProtocolError),
@@ -210,13 +220,13 @@ BROKEN: dict[str, tuple[Answer, type[Exception]]] = {
     "507": (always(reply("507 X")), e.ServerError),
     "300": (always(reply("300 X")), e.RedirectRefusedError),
     "304": (always(b"HTTP/1.1 304 X\r\n\r\n"), e.RedirectRefusedError),
-}  # fmt: skip
+}
 
 
 @modes
 @pytest.mark.parametrize("case", BROKEN)
 def test_bad_answer(mode: Mode, case: str, tmp_path: Path) -> None:
-    """An answer that is no artifact is a typed error with a hint, and the local file is untouched."""
+    """What is no artifact is a typed error with a hint, and the local file is untouched."""
     answer, kind = BROKEN[case]
     target = tmp_path / "local"
     target.write_bytes(b"old")
@@ -241,7 +251,7 @@ def test_login_page_on_a_store(mode: Mode) -> None:
 
 @modes
 @pytest.mark.parametrize(("key", "allow"), [("page.html", False), ("page", True)])
-def test_html_that_was_asked_for(mode: Mode, key: str, allow: bool) -> None:
+def test_html_that_was_asked_for(mode: Mode, key: str, *, allow: bool) -> None:
     """A page that is an artifact comes back as one."""
     page = always(reply("200 OK", b"<html>", Content_Type="text/html"))
     with RawServer(page).serving() as server, mode.sending():
@@ -256,7 +266,10 @@ def test_wrong_digest(mode: Mode, service: FileService, tmp_path: Path) -> None:
     with mode.sending({"TOKEN": "right"}):
         receipt = mode.call(storage, "put", BODY, "k")
         service.files["/k"] = BODY[:-1] + b"!"
-        for act in (partial(mode.call, storage, "get", receipt), partial(mode.call, storage, "download", target, receipt)):  # fmt: skip
+        for act in (
+            partial(mode.call, storage, "get", receipt),
+            partial(mode.call, storage, "download", target, receipt),
+        ):
             assert e.IntegrityError is type(caught(act))
     assert [] == list(tmp_path.iterdir())
 
@@ -288,7 +301,7 @@ def test_success_before_the_body_was_sent(mode: Mode) -> None:
 
 @modes
 @pytest.mark.parametrize(("size", "limit", "fits"), [(1000, 1000, True), (1001, 1000, False)])
-def test_limit(mode: Mode, size: int, limit: int, fits: bool) -> None:
+def test_limit(mode: Mode, size: int, limit: int, *, fits: bool) -> None:
     """An answer that is longer than allowed is an error, one of just that size is none."""
     with RawServer(always(reply("200 OK", b"x" * size))).serving() as server, mode.sending():
         act = partial(mode.call, plain(server.url), "get", "k", max_bytes=limit)
@@ -365,6 +378,11 @@ def test_secret_with_unprintable_characters(token: str) -> None:
     assert ": <****>" == shown
 
 
+def files_in(directory: Path) -> list[Path]:
+    """Return what is in a directory."""
+    return list(directory.iterdir())
+
+
 # --- interruption --------------------------------------------------------------------------------
 
 
@@ -410,5 +428,5 @@ async def test_cancelled_download(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert b"fine" == await plain(server.url).aget("k")
-    assert [] == list(tmp_path.iterdir())
+    assert [] == files_in(tmp_path)
     assert 2 == server.connections

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.fleet.nginx import Nginx
 
 BODY = bytes(range(256)) * 8
-SECRET = {
+SECRET: dict[str, Any] = {
     "headers": {"X-Api-Key": "${MIXED}", "Authorization": "Bearer ${PLAIN}"},
     "params": {"key": "${MIXED}"},
     "cookies": {"session": "${PLAIN}"},
@@ -211,7 +211,7 @@ def test_redirect_without_a_place(mode: Mode) -> None:
 @modes
 def test_long_body_of_a_redirect_is_not_read(mode: Mode) -> None:
     """Of a redirect's body no more is read than is needed to tell of it."""
-    read = []
+    read: list[int] = []
 
     def endless(call: Call) -> bytes:
         call.socket.sendall(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
-from collections.abc import Mapping, Sequence
+import time
 from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -14,13 +15,13 @@ from tests.fakes.files import FileService
 from tests.fakes.http import Answer as Fault
 from tests.sending.raw import RawServer, always, reply
 from tests.sending.support import HTTPX, MODES, Mode, caught, plain
-from webhook_storage import RetryPolicy, Sender, sender
+from webhook_storage import RetryPolicy, Sender
 from webhook_storage import errors as e
 from webhook_storage.contracts import Deadline, Found, Outcome, Resolver
 from webhook_storage.secret import SecretValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from webhook_storage.template import Reference
 
@@ -94,9 +95,10 @@ def test_only_what_may_be_repeated(
     mode: Mode,
     service: FileService,
     method: str,
-    idempotent: bool | None,
     attempts: int,
     fault: str,
+    *,
+    idempotent: bool | None,
 ) -> None:
     """A store that is not idempotent is sent once, whether refused or its answer was lost."""
     if fault == "busy":
@@ -142,8 +144,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         """Do not sleep."""
         asked.append(seconds)
 
-    monkeypatch.setattr(sender.time, "sleep", asked.append)
-    monkeypatch.setattr(sender.asyncio, "sleep", anap)
+    monkeypatch.setattr(time, "sleep", asked.append)
+    monkeypatch.setattr(asyncio, "sleep", anap)
     return asked
 
 
@@ -233,7 +235,7 @@ class Rotating(Resolver):
     ],
 )
 def test_token_that_was_renewed(
-    mode: Mode, tokens: tuple[str, ...], stored: bool, requests: int, asked: int
+    mode: Mode, tokens: tuple[str, ...], requests: int, asked: int, *, stored: bool
 ) -> None:
     """After a 401 secrets are asked for once more, and only a changed one is sent, once."""
     resolver = Rotating(*tokens)

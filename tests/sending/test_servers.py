@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ from webhook_storage import Webhook
 from webhook_storage import errors as e
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.fleet.dav import Dav
     from tests.fleet.nginx import Nginx
     from tests.fleet.pki import Pki
@@ -60,7 +61,7 @@ def _mtls(nginx: Nginx) -> Place:
 
     kwargs = {"verify": str(pki.ca), "cert": ["${CERT}", "${KEY}"]}
     wrong = paths(pki.foreign_client)
-    return Place(f"{nginx.mtls_url}/mtls", kwargs, paths(pki.client), wrong, e.ResponseError)
+    return Place(f"{nginx.mtls_url}/by-certificate", kwargs, paths(pki.client), wrong, e.ResponseError)
 
 
 def _signed(nginx: Nginx) -> Place:
@@ -108,20 +109,26 @@ def _nginx(path: str, kwargs: dict[str, Any], **secrets: str) -> Callable[[Nginx
 def _tls(nginx: Nginx) -> Place:
     pki: Pki = nginx.pki
     right, wrong = {"CA": str(pki.ca)}, {"CA": str(pki.foreign_ca)}
-    return Place(f"{nginx.tls_url}/tls", {"verify": "${CA}"}, right, wrong, e.TlsError)
+    return Place(f"{nginx.tls_url}/by-authority", {"verify": "${CA}"}, right, wrong, e.TlsError)
 
 
 PLACES: dict[str, tuple[str, Callable[[Any], Place]]] = {
     "nginx, open": ("nginx", _nginx("open", {})),
     "nginx, basic": ("nginx", _nginx("basic", BASIC, NAME="alice", WORD="s3cret")),
-    "nginx, bearer": ("nginx", _nginx("bearer", {"headers": {"Authorization": "Bearer ${TOKEN}"}}, TOKEN="good-token")),
-    "nginx, API key": ("nginx", _nginx("apikey", {"headers": {"X-Api-Key": "${KEY}"}}, KEY="good-key")),
+    "nginx, bearer": (
+        "nginx",
+        _nginx("bearer", {"headers": {"Authorization": "Bearer ${TOKEN}"}}, TOKEN="good-token"),
+    ),
+    "nginx, API key": (
+        "nginx",
+        _nginx("apikey", {"headers": {"X-Api-Key": "${KEY}"}}, KEY="good-key"),
+    ),
     "nginx, TLS": ("nginx", _tls),
     "nginx, client certificate": ("nginx", _mtls),
     "Apache": ("apache", _dav),
     "WsgiDAV": ("wsgidav", _dav),
     "Swift": ("swift", _swift),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module", params=PLACES)

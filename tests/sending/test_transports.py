@@ -53,19 +53,31 @@ def server() -> Iterator[RawServer]:
 # --- exceptions ----------------------------------------------------------------------------------
 
 HTTPX_MEANINGS = {
-    "ConnectTimeout": e.ConnectError, "PoolTimeout": e.ConnectError, "ConnectError": e.ConnectError,
-    "ProxyError": e.ConnectError, "TimeoutException": e.TimedOutError, "ReadTimeout": e.TimedOutError,
-    "WriteTimeout": e.TimedOutError, "UnsupportedProtocol": e.MalformedRequestError,
-    "LocalProtocolError": e.MalformedRequestError, "InvalidURL": e.MalformedRequestError,
-}  # fmt: skip
+    "ConnectTimeout": e.ConnectError,
+    "PoolTimeout": e.ConnectError,
+    "ConnectError": e.ConnectError,
+    "ProxyError": e.ConnectError,
+    "TimeoutException": e.TimedOutError,
+    "ReadTimeout": e.TimedOutError,
+    "WriteTimeout": e.TimedOutError,
+    "UnsupportedProtocol": e.MalformedRequestError,
+    "LocalProtocolError": e.MalformedRequestError,
+    "InvalidURL": e.MalformedRequestError,
+}
 """All others mean that the exchange broke off."""
 
 REQUESTS_MEANINGS = {
-    "SSLError": e.TlsError, "ProxyError": e.ConnectError, "ConnectTimeout": e.ConnectError,
-    "Timeout": e.TimedOutError, "ReadTimeout": e.TimedOutError, "InvalidURL": e.MalformedRequestError,
-    "InvalidProxyURL": e.MalformedRequestError, "InvalidSchema": e.MalformedRequestError,
-    "InvalidHeader": e.MalformedRequestError, "MissingSchema": e.MalformedRequestError,
-}  # fmt: skip
+    "SSLError": e.TlsError,
+    "ProxyError": e.ConnectError,
+    "ConnectTimeout": e.ConnectError,
+    "Timeout": e.TimedOutError,
+    "ReadTimeout": e.TimedOutError,
+    "InvalidURL": e.MalformedRequestError,
+    "InvalidProxyURL": e.MalformedRequestError,
+    "InvalidSchema": e.MalformedRequestError,
+    "InvalidHeader": e.MalformedRequestError,
+    "MissingSchema": e.MalformedRequestError,
+}
 
 URLLIB3_MEANINGS = {"SSLError": e.TlsError, "ReadTimeoutError": e.TimedOutError}
 
@@ -78,9 +90,15 @@ def exceptions_of(module: ModuleType, base: type[Exception]) -> list[type[Except
 
 FOREIGN = [
     *((from_httpx, each, HTTPX_MEANINGS) for each in exceptions_of(httpx, Exception)),
-    *((from_requests, each, REQUESTS_MEANINGS) for each in exceptions_of(requests.exceptions, requests.RequestException)),
-    *((from_requests, each, URLLIB3_MEANINGS) for each in exceptions_of(urllib3.exceptions, urllib3.exceptions.HTTPError)),
-]  # fmt: skip
+    *(
+        (from_requests, each, REQUESTS_MEANINGS)
+        for each in exceptions_of(requests.exceptions, requests.RequestException)
+    ),
+    *(
+        (from_requests, each, URLLIB3_MEANINGS)
+        for each in exceptions_of(urllib3.exceptions, urllib3.exceptions.HTTPError)
+    ),
+]
 
 
 @pytest.mark.parametrize(
@@ -258,7 +276,7 @@ def test_pickled_transport(
     """A transport that was used travels as its configuration."""
     with Sender(secrets=[], transport=transport):
         plain(server.url).get("k")
-        copy = pickle.loads(pickle.dumps(transport))
+        copy = pickle.loads(pickle.dumps(transport))  # noqa: S301 - our own bytes
         with Sender(secrets=[], transport=copy):
             assert BODY == plain(server.url).get("k")
     assert getattr(transport, "_max_connections", 0) == getattr(copy, "_max_connections", 0)
@@ -552,8 +570,8 @@ def test_memory(mode: Mode, nginx: Nginx, tmp_path: Path) -> None:
         MEASURED,
         mode.name,
         nginx.open_url,
-        source,
-        tmp_path / "target",
+        str(source),
+        str(tmp_path / "target"),
         str(size),
     ]
     done = subprocess.run(

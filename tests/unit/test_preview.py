@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,8 +12,10 @@ from tests.sending.raw import RawServer, always, reply
 from tests.sending.support import HTTPX, caught, plain
 from webhook_storage import Sender, Webhook
 from webhook_storage import errors as e
-from webhook_storage.preview import Preview
 from webhook_storage_resolvers.mapping import MappingResolver
+
+if TYPE_CHECKING:
+    from webhook_storage.preview import Preview
 
 SECRETS = {
     "TOKEN": "s3cret-value $HOME `id` 'q\"",

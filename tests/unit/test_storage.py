@@ -912,3 +912,23 @@ def test_an_html_page_in_place_of_a_list_is_an_error(
             storage.list()
     service.inject(json_answer(200, []))
     assert storage.list() == []
+
+
+def test_put_over_a_remembered_key_replaces_its_receipt(tmp_path: Path) -> None:
+    """What a receipt said of the artifact that was replaced does not make the next fetch fail."""
+    place = {"url": f"file://{tmp_path}/${{artifact.key}}"}
+    storage = Webhook(place, "PUT", place, "GET")
+    storage.remember(storage.put(b"old", "k"))
+    storage.put(b"new", "k")
+
+    assert b"new" == storage.get("k")
+
+
+def test_a_changed_field_is_checked_without_showing_it() -> None:
+    """Assigning a wrong value names the field and keeps the value to itself."""
+    place = {"url": "https://files.example.com/x"}
+    storage = Webhook(place, "PUT", place, "GET")
+    with pytest.raises(ConfigurationError, match="captures") as caught:
+        storage.captures = "CANARY-value"  # type: ignore[assignment]
+
+    assert "CANARY" not in str(caught.value)

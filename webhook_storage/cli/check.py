@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from webhook_storage.cli.operations import OPERATIONS, exchange, secrets_of
+from webhook_storage.cli.operations import OPERATIONS, sample, secrets_of
 from webhook_storage.errors import ConfigurationError, SecretError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _refused(storage: Storage, sender: Sender) -> Iterator[tuple[str, str]]:
     """Yield what was found and is yet no good: an empty value, or one unfit for its place."""
     for operation in OPERATIONS:
         try:
-            sender.preview(exchange(storage, operation, "key"))
+            sender.preview(sample(storage, operation))
         except SecretError as error:
             for name in error.names:
                 yield name, str(error)

@@ -160,11 +160,9 @@ def render(
     ] = False,
 ) -> None:
     """Show the exact request, secrets masked; nothing is sent."""
-    from webhook_storage.cli.operations import exchange  # noqa: PLC0415
-
     storage = _load(definition)
     with _sender(context) as sender:
-        preview = sender.preview(exchange(storage, operation, key, file))
+        preview = sender.preview(storage.exchange(operation, key, file or b""))
     sys.stdout.write((preview.curl() if curl else preview.text()) + "\n")
 
 

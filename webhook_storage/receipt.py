@@ -86,4 +86,9 @@ def build_time() -> str:
         >>> len(build_time())
         27
     """
-    return datetime.now(UTC).strftime("%Y-%m-%dt%H-%M-%S-%fz")
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    return now[:26].translate(_SAFE) + "z"
+
+
+_SAFE = str.maketrans("T:.", "t--")
+"""ISO 8601 as a slug."""

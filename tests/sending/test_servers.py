@@ -61,7 +61,9 @@ def _mtls(nginx: Nginx) -> Place:
 
     kwargs = {"verify": str(pki.ca), "cert": ["${CERT}", "${KEY}"]}
     wrong = paths(pki.foreign_client)
-    return Place(f"{nginx.mtls_url}/by-certificate", kwargs, paths(pki.client), wrong, e.ResponseError)
+    return Place(
+        f"{nginx.mtls_url}/by-certificate", kwargs, paths(pki.client), wrong, e.ResponseError
+    )
 
 
 def _signed(nginx: Nginx) -> Place:

@@ -5,20 +5,18 @@ A subclass says in five exchanges which requests its service wants; all else is 
 
 from __future__ import annotations
 
-import copy
-import json
 import os
 from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr
 
 from webhook_storage import flows as flow_format
-from webhook_storage import registry
 from webhook_storage.answer import check_digest
 from webhook_storage.artifact import BytesBody, FileSink, MeasuredBody, MemorySink, Source, as_body
 from webhook_storage.contracts import Body, Exchange, Facts, Response, Sink, Wanted
+from webhook_storage.definition import Definition
 from webhook_storage.errors import ConfigurationError, FlowNotFoundError
 from webhook_storage.facts import NAMING, StoreFacts, artifact_facts, flow_facts, receipt_facts
 from webhook_storage.flows import Admitted, Packed, Trust, name_of, slugify
@@ -38,18 +36,14 @@ Names: TypeAlias = list[str]
 """Spelled out here, because inside of the class `list` is the operation."""
 
 
-class Storage(BaseModel):
+class Storage(Definition):
     """Knows how to store and fetch on one service.
 
-    A storage is data: it can be pickled, copied, compared, and written as JSON. It holds templates,
-    and no value, client or answer. What it needs to run, the current `Sender` brings.
+    It is a `Definition`, so plain data. What it needs to run, the current `Sender` brings.
 
     Each operation has a twin with an ``a`` in front for event loops.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, validate_assignment=True)
-
-    version: Literal[1] = Field(1, description="Version of this format.")
     stored_as_script: bool = Field(
         default=False, description="Store the script instead of a pickle."
     )
@@ -75,31 +69,10 @@ class Storage(BaseModel):
         """Check the fields.
 
         Raises:
-            ConfigurationError: When one is unknown or wrong; it names the field and never shows
-                what was given, which may be a secret.
+            ConfigurationError: When one is unknown or wrong.
         """
-        try:
-            super().__init__(**data)
-        except ValidationError as error:
-            failure = _explain(error, type(self))
-        else:
-            _check_signing_keys(self.signing_keys)
-            return
-        raise failure
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Check a field that is changed.
-
-        Raises:
-            ConfigurationError: When there is no such field, or the value is of another type.
-        """
-        try:
-            super().__setattr__(name, value)
-        except ValidationError as error:
-            failure = _explain(error, type(self))
-        else:
-            return
-        raise failure
+        super().__init__(**data)
+        _check_signing_keys(self.signing_keys)
 
     # --- what a service wants ---------------------------------------------------------------------
 
@@ -295,70 +268,6 @@ class Storage(BaseModel):
         admitted = await current_sender().arun(self._fetch_flow(name, trust))
         return flow_format.load(admitted, name, self.entrypoint)
 
-    # --- definition -------------------------------------------------------------------------------
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the definition as plain data; fields that have their default are left out."""
-        data = self.model_dump(mode="json", exclude_defaults=True)
-        return {"type": type(self).__name__, "version": self.version, **data}
-
-    def to_json(self, *, indent: int | None = 2) -> str:
-        """Return the definition as JSON: templates and receipts, no value."""
-        return json.dumps(self.to_dict(), indent=indent)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Storage:
-        """Return the storage that a definition describes.
-
-        Args:
-            data: What `to_dict` returned, or what Prefect 1 serialized of its Webhook storage.
-
-        Raises:
-            ConfigurationError: When the type or a field is unknown, or a value is wrong.
-        """
-        fields = dict(data)
-        kind = fields.pop("type", None) or (None if cls is Storage else cls.__name__)
-        if not isinstance(kind, str):
-            message = "a definition is a JSON object with a 'type', for example \"Webhook\""
-            raise ConfigurationError(message, path="type")
-        return _storage_class(kind).from_fields(fields)
-
-    @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> Self:
-        """Return the storage of this type with these fields."""
-        return cls(**fields)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Storage:
-        """Return the storage that a JSON definition describes; see `from_dict`."""
-        where = None
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            line, column = getattr(error, "lineno", 1), getattr(error, "colno", 1)
-            data, where = None, f"the definition is no JSON (line {line}, column {column})"
-        if not isinstance(data, dict):
-            raise ConfigurationError(where or "a definition is a JSON object")
-        return cls.from_dict(data)
-
-    def __eq__(self, other: object) -> bool:
-        """Compare type and definition."""
-        if not isinstance(other, Storage):
-            return NotImplemented
-        return type(self) is type(other) and self.to_dict() == other.to_dict()
-
-    __hash__ = None  # type: ignore[assignment]  # it can be changed
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Pickle the definition; flows that wait to be built stay behind."""
-        return {**super().__getstate__(), "__pydantic_private__": {"_pending": {}}}
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy the definition; flows that wait to be built stay behind."""
-        twin = type(self).__new__(type(self))
-        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        return twin
-
     # --- the exchanges behind the operations ------------------------------------------------------
 
     def exchange(
@@ -546,24 +455,3 @@ def _is_secret(part: str | Placeholder) -> bool:
         and isinstance(part.source, Reference)
         and part.operator != ":-"
     )
-
-
-def _storage_class(kind: str) -> type[Storage]:
-    """Return the class of a type: a preset found by entry point."""
-    found = registry.load("webhook_storage.presets", kind)
-    if not (isinstance(found, type) and issubclass(found, Storage)):
-        message = f"the preset {kind!r} is no storage"
-        raise ConfigurationError(message, path="type")
-    return found
-
-
-def _explain(error: ValidationError, model: type[Storage]) -> ConfigurationError:
-    """Return an error for what is wrong first, without what was given."""
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    path = ".".join(map(str, faults[0]["loc"]))
-    if faults[0]["type"] != "extra_forbidden":
-        return ConfigurationError(faults[0]["msg"].removeprefix("Value error, "), path=path or None)
-    message = (
-        f"{model.__name__} has no such field.{registry.did_you_mean(path, model.model_fields)}"
-    )
-    return ConfigurationError(message, path=path)

@@ -7,7 +7,7 @@ import inspect
 import json
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from webhook_storage import registry
 from webhook_storage.errors import ConfigurationError
@@ -26,6 +26,9 @@ class Definition(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, validate_assignment=True)
 
     version: Literal[1] = Field(1, description="Version of this format.")
+
+    _pending: dict[str, Any] = PrivateAttr(default_factory=dict)
+    """Flows, by name, that wait to be stored: objects of this process and no part of the data."""
 
     def __init__(self, **data: Any) -> None:
         """Check the fields.
@@ -114,15 +117,11 @@ class Definition(BaseModel):
     __hash__ = None  # type: ignore[assignment]  # it can be changed
 
     def __getstate__(self) -> dict[Any, Any]:
-        """Pickle the fields; what is private, such as flows that wait to be built, stays behind."""
-        private = {
-            name: kept.default_factory() if kept.default_factory else kept.default
-            for name, kept in self.__private_attributes__.items()
-        }
-        return {**super().__getstate__(), "__pydantic_private__": private}
+        """Pickle the fields; what is pending stays behind."""
+        return {**super().__getstate__(), "__pydantic_private__": {"_pending": {}}}
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy the fields; what is private stays behind, as in a pickle."""
+        """Copy the fields; what is pending stays behind."""
         twin = type(self).__new__(type(self))
         twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return twin

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, cast
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from webhook_storage import flows as flow_format
 from webhook_storage.answer import check_digest
@@ -62,8 +62,6 @@ class Storage(Definition):
     secrets: Names = Field(default_factory=list, description="Kept for Prefect 1; not used.")
     labels: Names = Field(default_factory=list, description="Kept for Prefect 1; not used.")
     add_default_labels: bool | None = Field(None, description="Kept for Prefect 1; not used.")
-
-    _pending: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **data: Any) -> None:
         """Check the fields.

@@ -1,0 +1,139 @@
+"""Connections are kept, shared, and end with what they belong to."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import pickle
+import subprocess
+import sys
+import threading
+import warnings
+import weakref
+from pathlib import Path
+
+import pytest
+
+from tests.sending.raw import RawServer, always, reply
+from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, REQUESTS, Mode, plain
+from webhook_storage import Sender
+from webhook_storage.transport.httpx import HttpxTransport
+from webhook_storage.transport.requests import RequestsTransport
+
+BODY = bytes(range(256)) * 16
+modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+
+
+@modes
+def test_connection_is_kept(mode: Mode, server: RawServer) -> None:
+    """Requests of one thread or loop share a connection."""
+
+    async def many() -> None:
+        for _ in range(5):
+            await plain(server.url).aput(BODY, "k")
+
+    with mode.sending():
+        if mode.is_async:
+            asyncio.run(many())
+        else:
+            for _ in range(5):
+                plain(server.url).put(BODY, "k")
+    assert (5, 1) == (len(server.calls), server.connections)
+
+
+@modes
+def test_closing_ends_connections_not_the_sender(mode: Mode, server: RawServer) -> None:
+    """A closed sender can be used again."""
+    with mode.sending() as sender:
+        mode.call(plain(server.url), "put", BODY, "k")
+        sender.close()
+        mode.call(plain(server.url), "put", BODY, "k")
+    assert 2 == len(server.calls)
+
+
+@modes
+def test_connection_that_died_while_idle(mode: Mode, server: RawServer) -> None:
+    """A kept connection that the server closed is replaced without anybody noticing."""
+    server.answers = [always(reply("200 OK", BODY, Connection="close"))]
+    with mode.sending():
+        for _ in range(3):
+            assert BODY == mode.call(plain(server.url), "get", "k")
+    assert 3 == server.connections
+
+
+@pytest.mark.parametrize("transport", [HttpxTransport(max_connections=7), RequestsTransport()])
+def test_pickled_transport(
+    transport: HttpxTransport | RequestsTransport, server: RawServer
+) -> None:
+    """A transport that was used travels as its configuration."""
+    with Sender(secrets=[], transport=transport):
+        plain(server.url).get("k")
+        copy = pickle.loads(pickle.dumps(transport))  # noqa: S301 - our own bytes
+        with Sender(secrets=[], transport=copy):
+            assert BODY == plain(server.url).get("k")
+    assert getattr(transport, "_max_connections", 0) == getattr(copy, "_max_connections", 0)
+
+
+FORKED = """
+import os, sys
+from tests.sending.support import HTTPX, REQUESTS, plain
+mode = {"httpx": HTTPX, "requests": REQUESTS}[sys.argv[1]]
+storage = plain(sys.argv[2])
+with mode.sending():
+    storage.get("before")
+    child = os.fork()
+    if child == 0:
+        storage.get("child")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    storage.get("parent")
+"""
+
+
+@pytest.mark.parametrize("mode", [HTTPX, REQUESTS], ids=lambda mode: mode.name)
+def test_fork(mode: Mode, server: RawServer) -> None:
+    """A forked child makes its own connection, and the parent keeps its own."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-W", "error", "-c", FORKED, mode.name, server.url]
+    subprocess.run(command, check=True, timeout=30, cwd=root)
+    assert [("/before", 1), ("/child", 2), ("/parent", 1)] == [
+        (call.target, call.connection) for call in server.calls
+    ]
+
+
+def test_connections_end_with_their_loop(server: RawServer) -> None:
+    """A loop that has ended leaves no open connection, no warning, and is not kept alive."""
+    loops = []
+
+    async def use() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await asyncio.gather(*(plain(server.url).aget("k") for _ in range(3)))
+
+    with warnings.catch_warnings(record=True) as warned, HTTPX_ASYNC.sending() as sender:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            asyncio.run(use(), debug=True)
+        gc.collect()
+        assert [] == [str(each.message) for each in warned]
+        assert [None, None, None] == [loop() for loop in loops]
+        (transport,) = set(sender._transports.values())
+        assert isinstance(transport, HttpxTransport)
+        assert 0 == len(transport._async_pools)
+
+
+def test_threads_share_a_transport(server: RawServer) -> None:
+    """Many threads at once get each their own answer."""
+    server.answers = [lambda call: reply("200 OK", call.target.encode())]
+    got: dict[str, bytes] = {}
+    with HTTPX.sending() as sender:
+
+        def fetch(key: str) -> None:
+            with sender:
+                got[key] = plain(server.url).get(key)
+
+        threads = [threading.Thread(target=fetch, args=(f"k{n}",)) for n in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert {f"k{n}": f"/k{n}".encode() for n in range(20)} == got

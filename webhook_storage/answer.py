@@ -167,13 +167,10 @@ class Receiver:
 
     def _is_unwanted_html(self) -> bool:
         """Tell a login page from an artifact: a 200 of type HTML that nobody asked for."""
-        request = self._request
         kind = self._headers.get("content-type", "").partition(";")[0].strip().lower()
-        matters = request.sink is not None or request.body is not None or request.method == "HEAD"
         return (
             self._status == HTTPStatus.OK
-            and matters
-            and not request.allow_html
+            and not self._request.allow_html
             and kind in {"text/html", "application/xhtml+xml"}
         )
 

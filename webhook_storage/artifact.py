@@ -333,7 +333,7 @@ class FileSink:
         self.blocks = True
         self._path = Path(os.path.realpath(path))
         self._file: IO[bytes] | None = None
-        self._temporary = Path()
+        self._temporary: Path | None = None
 
     def reset(self) -> None:
         """Forget what was written.
@@ -351,6 +351,7 @@ class FileSink:
                 hint = "give the path of a file"
                 raise LocalFileError(message, path=str(self._path), hint=hint)
             name = f".{self._path.name[:_SHOWN_NAME]}.{secrets.token_hex(8)}.part"
+            # Kept before the file is there, so that it is removed whenever an interruption comes.
             self._temporary = self._path.with_name(name)
             self._file = self._temporary.open("xb")
         self._file.seek(0)
@@ -372,13 +373,14 @@ class FileSink:
             file.flush()
             os.fsync(file.fileno())
             file.close()
-            self._temporary.replace(self._path)
-        self._file = None
+            cast("Path", self._temporary).replace(self._path)
+        self._file = self._temporary = None
 
     def discard(self) -> None:
         """Remove what was written; the target stays as it was."""
         if self._file is not None:
             self._file.close()
             self._file = None
-            with contextlib.suppress(FileNotFoundError):
-                self._temporary.unlink()
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+            self._temporary = None

@@ -317,9 +317,13 @@ class WireRequest:
         verify: False, True, or the path of a CA bundle that is trusted as well.
         cert: Path of a client certificate, or of certificate and key.
         proxies: Proxy by scheme, or None for those of the environment.
+        bare: Whether it goes to another host than the one it was made for, so that a transport may
+            add no header, cookie or credential of its own.
     """
 
-    __slots__ = ("body", "cert", "headers", "method", "proxies", "timeout", "url", "verify")
+    __slots__ = (
+        "bare", "body", "cert", "headers", "method", "proxies", "timeout", "url", "verify",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -332,8 +336,10 @@ class WireRequest:
         verify: bool | str = True,
         cert: str | tuple[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
+        bare: bool = False,
     ) -> None:
         """Keep the parts."""
+        self.bare = bare
         self.method = method
         self.url = url
         self.headers = headers

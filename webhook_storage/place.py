@@ -181,6 +181,11 @@ def _split_origin(template: Template) -> tuple[str | Placeholder, tuple[str | Pl
             "A URL begins with a scheme, '://' and a host, or with one placeholder for them.",
             hint="Write https://host/..., or ${BASE_URL}/...",
         )
+    if "@" in match.group():
+        raise TemplateError(
+            "A URL holds no user and password; they would be shown and are not sent.",
+            hint="Write them as auth: [user, ${PASSWORD}].",
+        )
     return match.group(), (first[end:], *rest) if end < len(first) else ()
 
 

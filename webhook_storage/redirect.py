@@ -64,6 +64,7 @@ def next_hop(
         timeout=wire.timeout,
         verify=wire.verify,
         proxies=wire.proxies,
+        bare=True,
     )
 
 
@@ -99,6 +100,7 @@ def _moved(wire: WireRequest, target: SplitResult) -> WireRequest:
         verify=wire.verify,
         cert=wire.cert,
         proxies=wire.proxies,
+        bare=wire.bare,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import html
 import json
 import logging
 import re
@@ -146,11 +147,22 @@ class Redactor:
             if len(shown) < _SHORTEST:
                 return MASK
             text = text.replace(shown, MASK)
-        return text
+        return MASK if self._is_escaped_in(text) else text
 
     def found_in(self, text: str) -> bool:
         """Tell whether a secret, in any form, stands in the text."""
-        return any(form.reveal() in text for form in self._all_forms())
+        return any(form.reveal() in text for form in self._all_forms()) or self._is_escaped_in(text)
+
+    def _is_escaped_in(self, text: str) -> bool:
+        """Tell whether a secret stands in a text that was escaped more than once.
+
+        A log of bytes that hold a repr looks so; how often it was escaped cannot be known.
+        """
+        if "\\" not in text:
+            return False
+        plain = text.replace("\\", "")
+        bare = (form.reveal().replace("\\", "") for form in self._all_forms())
+        return any(form in plain for form in bare if form)
 
     def _all_forms(self) -> list[SecretValue]:
         """Return what to look for, the longest first."""
@@ -217,6 +229,8 @@ def _spellings(text: str) -> Iterator[str]:
     yield repr(text)[1:-1]
     yield repr(raw)[2:-1]
     yield xml_escape(text, {'"': "&quot;"})
+    yield html.escape(text)
+    yield html.escape(text).replace("&#x27;", "&#39;")
     yield from _base64_forms(raw)
 
 

@@ -26,7 +26,10 @@ class FileService(FakeServer):
 
     def answer(self, request: Received, body: bytes) -> Answer:
         """Do what the method says."""
-        if self.token is not None and request.headers.get("authorization") != f"Bearer {self.token}":
+        if (
+            self.token is not None
+            and request.headers.get("authorization") != f"Bearer {self.token}"
+        ):
             return text_answer(401, "who are you?")
         path = unquote(request.path)
         if request.method in {"PUT", "POST"}:

@@ -67,17 +67,12 @@ def origin_of(event: Event) -> Iterator[str]:
     yield origin
 
 
-TWICE_ESCAPED = "a text that was escaped twice is not recognized, and httpcore logs such"
-
 CELLS = [
     pytest.param(
         mode,
         event,
         operation,
         id=f"{mode.name}, {operation}, {event}",
-        marks=[pytest.mark.xfail(reason=TWICE_ESCAPED, strict=True)]
-        if event.name == "no HTTP" and "httpx" in mode.name
-        else [],
     )
     for mode in MODES
     for event in OUTCOMES
@@ -120,8 +115,6 @@ def _expected(event: Event, operation: str) -> type[BaseException] | None:
     """Return what the operation raises."""
     if event.name.startswith("captured") and operation != "put":
         return None  # only a store captures
-    if event.name == "HTML page" and operation == "delete":
-        return None  # a page can be the answer to a form
     return event.raises
 
 

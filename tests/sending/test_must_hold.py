@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from tests.fakes.files import FileService
+from tests.fakes.http import Answer as FakeAnswer
 from tests.sending.raw import Answer, Call, RawServer, always, reply
 from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, Mode, caught, plain
 from webhook_storage import Sender, Webhook
@@ -342,13 +343,20 @@ def test_interruption(mode: Mode, tmp_path: Path) -> None:
     with RawServer(half).serving() as server, mode.sending():
 
         def interrupt() -> None:
-            server.hanging.wait()
+            seen = 0
+            while seen < 2:  # twice, so that the file is not only just being opened
+                threading.Event().wait(0.01)
+                seen += any(tmp_path.glob(".*.part"))
             os.kill(os.getpid(), signal.SIGINT)
+            # A thread of requests cannot be interrupted: it ends when the server goes away.
+            interrupted.wait(0.5)
             server.closing.set()
 
+        interrupted = threading.Event()
         thread = threading.Thread(target=interrupt)
         thread.start()
         error = caught(partial(mode.call, plain(server.url), "download", target, "k"))
+        interrupted.set()
         thread.join()
     assert KeyboardInterrupt is type(error)
     assert [target] == list(tmp_path.iterdir())
@@ -372,3 +380,24 @@ async def test_cancelled_download(tmp_path: Path) -> None:
         assert b"fine" == await plain(server.url).aget("k")
     assert [] == files_in(tmp_path)
     assert 2 == server.connections
+
+
+@pytest.mark.parametrize("operation", ["put", "delete", "exists"])
+def test_a_login_page_is_no_success_of_any_operation(operation: str) -> None:
+    """A 200 with an HTML page, whatever was asked, is told as such."""
+    with FileService() as service, HTTPX.sending():
+        service.files["/k"] = b"there"
+        page = FakeAnswer(200, b"<html>log in", {"Content-Type": "text/html"})
+        service.inject(page, times=None)
+        arguments = (b"new", "k") if operation == "put" else ("k",)
+        with pytest.raises(e.UnexpectedAnswerError, match="HTML page"):
+            getattr(plain(service.url), operation)(*arguments)
+
+
+def test_credentials_in_a_url_are_refused_before_anything_is_sent() -> None:
+    """A user and password in a literal URL would be shown and not sent; the hint says where to."""
+    with pytest.raises(e.TemplateError, match="no user and password") as caught_error:
+        plain("https://me:literal@files.example.com")
+
+    assert "auth" in str(caught_error.value.hint)
+    assert "literal" not in str(caught_error.value)

@@ -45,8 +45,8 @@ def test_own_authority(mode: Mode, nginx: Nginx) -> None:
             assert not error.retryable
 
 
-def test_own_authority_is_added() -> None:
-    """The authorities of the machine are trusted besides the given one."""
+def test_an_authority_that_is_not_there_is_told() -> None:
+    """A path as verify that leads nowhere is a fault of the definition, and nothing is sent."""
     given = {"verify": str(Path(__file__).parents[1] / "nowhere.pem")}
     with HTTPX.sending():
         error = caught(partial(plain("https://127.0.0.1:1", **given).get, "k"))
@@ -104,3 +104,15 @@ def test_tls_where_none_is_spoken(mode: Mode, nginx: Nginx) -> None:
     with mode.sending():
         storage = plain(nginx.url.replace("http:", "https:"))
         assert e.TlsError is type(caught(partial(mode.call, storage, "get", "k")))
+
+
+def test_a_given_authority_is_trusted_besides_those_of_the_machine(
+    nginx: Nginx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CA of the definition is added: a server that the machine trusts is trusted still."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(nginx.pki.ca))
+    with HTTPX.sending():
+        storage = plain(nginx.tls_url, verify=str(nginx.pki.foreign_ca))
+        storage.put(BODY, "tls")
+
+        assert BODY == storage.get("tls")

@@ -403,3 +403,22 @@ def test_a_file_is_not_closed(tmp_path: Path) -> None:
     file: IO[bytes] = io.BytesIO(DATA)
     content(as_body(file))
     assert file.closed is False
+
+
+def test_a_sink_that_is_interrupted_while_it_opens_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interruption between the making of the temporary file and its first use removes it."""
+    sink = FileSink(tmp_path / "target")
+    opened = Path.open
+
+    def interrupted(path: Path, mode: str) -> None:
+        opened(path, mode).close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sink.reset()
+    sink.discard()
+
+    assert [] == list(tmp_path.iterdir())

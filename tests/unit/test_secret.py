@@ -179,6 +179,7 @@ MAY_REVEAL = {
     "webhook_storage.asking:_is_text",
     "webhook_storage.document:pick",
     "webhook_storage.envelope:_mac",
+    "webhook_storage.secret:Redactor._is_escaped_in",
     "webhook_storage.secret:Redactor.found_in",
     "webhook_storage.secret:Redactor.redact",
     "webhook_storage.secret:SecretValue.__eq__",

@@ -109,6 +109,8 @@ class RequestsTransport(Transport):
         if self._pid != os.getpid():
             session.close()  # after a fork the parent's sockets are not ours
             self._pid = os.getpid()
+        if request.bare:
+            session = _without_credentials(session)
         body = request.body
         prepared = session.prepare_request(
             requests.Request(
@@ -120,7 +122,7 @@ class RequestsTransport(Transport):
                 auth=session.auth or _unchanged,
             )
         )
-        prepared.register_hook("response", _hide_location)
+        prepared.register_hook("response", _hide_location)  # type: ignore[no-untyped-call]
         settings = session.merge_environment_settings(
             prepared.url or request.url,
             dict(request.proxies or {}),
@@ -132,6 +134,14 @@ class RequestsTransport(Transport):
         if request.proxies is not None:
             settings["proxies"] = dict(request.proxies)
         return session.send(prepared, allow_redirects=False, timeout=request.timeout, **settings)
+
+
+def _without_credentials(session: requests.Session) -> requests.Session:
+    """Return a session with the same adapters and nothing that identifies its owner."""
+    bare = requests.Session()
+    bare.adapters = session.adapters
+    bare.verify, bare.trust_env = session.verify, session.trust_env
+    return bare
 
 
 def _unchanged(prepared: requests.PreparedRequest) -> requests.PreparedRequest:

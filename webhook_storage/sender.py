@@ -167,6 +167,7 @@ class Sender:
         """Drive the exchange: what it yields is fulfilled, what fails is told to it."""
         respond: Callable[[Any], Request | Wanted] = exchange.send
         answer: Any = None
+        redactors: list[Redactor] = []
         try:
             while True:
                 wish = respond(answer)
@@ -175,11 +176,16 @@ class Sender:
                     if isinstance(wish, Wanted):
                         answer = yield from self._fetch_secrets(wish)
                     else:
-                        answer = yield from self._deliver(wish)
+                        answer = yield from self._deliver(wish, redactors)
                 except WebhookStorageError as error:
                     respond, answer = exchange.throw, error
         except StopIteration as stop:
             return cast("T", stop.value)
+        except WebhookStorageError as error:
+            # An exchange has seen answers, which may echo a secret, and may be somebody else's.
+            for redactor in redactors:
+                _mask(error, redactor)
+            raise
         finally:
             exchange.close()
 
@@ -199,9 +205,10 @@ class Sender:
         render(request, values.lookup)
         return preview(request, values)
 
-    def _deliver(self, request: Request) -> _Steps[Response]:
+    def _deliver(self, request: Request, redactors: list[Redactor]) -> _Steps[Response]:
         """Send one request until it is answered, refused for good, or the retry policy gives up."""
         values = yield from ask(self.resolution, templates(request), request.facts)
+        redactors.append(values.redactor)
         started, attempt, renewed = time.monotonic(), 0, False
         while True:
             attempt += 1
@@ -218,6 +225,7 @@ class Sender:
                 newer = yield from self._renew(request, values)
                 if newer is not None:
                     values = newer
+                    redactors.append(values.redactor)
                     continue
             pause = self._pause(request, outcome, attempt, elapsed)
             if pause is None:

@@ -5,6 +5,7 @@ A subclass says in five exchanges which requests its service wants; all else is 
 
 from __future__ import annotations
 
+import asyncio
 import os
 from abc import abstractmethod
 from pathlib import Path
@@ -119,11 +120,13 @@ class Storage(Definition):
             WebhookStorageError: See `webhook_storage.errors`; nothing half stored is reported as
                 stored.
         """
-        return current_sender().run(self._put(source, key))
+        body, key = MeasuredBody(as_body(source)), self._key_of(source, key)
+        return current_sender().run(self._put(body, key))
 
     async def aput(self, source: Source, key: str | None = None) -> Receipt:
         """Do as `put` does, without blocking the event loop."""
-        return await current_sender().arun(self._put(source, key))
+        body = MeasuredBody(await asyncio.to_thread(as_body, source))
+        return await current_sender().arun(self._put(body, self._key_of(source, key)))
 
     def get(self, key: str | Receipt | None = None, *, max_bytes: int | None = None) -> bytes:
         """Return an artifact's bytes.
@@ -296,13 +299,16 @@ class Storage(Definition):
         known = {*self.flows, *self.flows.values(), *self.receipts}
         return key not in known and bool(self.naming_facts() & {"flow.name", "flow.slug"})
 
-    def _put(self, source: Source, key: str | None) -> Exchange[Receipt]:
-        body = MeasuredBody(as_body(source))
+    def _key_of(self, source: Source, key: str | None) -> str | None:
+        """Return the key to store under: the given one, or a file's name where one is wanted."""
         takes_key = "artifact.key" in self.naming_facts()
         if key is None and isinstance(source, (str, os.PathLike)) and takes_key:
-            key = Path(source).name
+            return Path(source).name
         if key is not None and not takes_key:
             raise _useless_key()
+        return key
+
+    def _put(self, body: MeasuredBody, key: str | None) -> Exchange[Receipt]:
         receipt = yield from self.store_exchange(body, StoreFacts(artifact_facts(key), body))
         if receipt.key in self.receipts:
             self.remember(receipt)  # what it said of the artifact before holds no longer

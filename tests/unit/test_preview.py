@@ -29,7 +29,7 @@ def shown(storage: Webhook, *, fetch: bool = False) -> Preview:
     """Return the preview of a store, or of a fetch."""
     with Sender(secrets=[MappingResolver(SECRETS)]) as sender:
         key = "k" if "artifact.key" in storage.naming_facts() else None
-        exchange = storage._get(key, None) if fetch else storage._put(b"abc", key)
+        exchange = storage._get(key, None) if fetch else storage.exchange("store", key, b"abc")
         return sender.preview(exchange)
 
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_sent_cannot_be_shown(name: str, kind: type[Exception]) -
     """A missing or unsafe value is the error that sending would give."""
     storage = plain("http://h", headers={"X": f"${{{name}}}"})
     with HTTPX.sending({"BAD": "a\nb"}) as sender:
-        error = caught(lambda: sender.preview(storage._put(b"abc", "k")))
+        error = caught(lambda: sender.preview(storage.exchange("store", "k", b"abc")))
     assert kind is type(error)
 
 

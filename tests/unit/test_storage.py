@@ -924,6 +924,20 @@ def test_put_over_a_remembered_key_replaces_its_receipt(tmp_path: Path) -> None:
     assert b"new" == storage.get("k")
 
 
+def test_what_the_source_raises_reaches_the_caller_as_it_is(tmp_path: Path) -> None:
+    """A fault in the caller's own iterator is the caller's, with its traceback."""
+
+    def broken() -> Iterator[bytes]:
+        yield b"a"
+        raise ZeroDivisionError
+
+    place = {"url": f"file://{tmp_path}/k"}
+    with pytest.raises(ZeroDivisionError):
+        Webhook(place, "PUT", place, "GET").put(broken())
+
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_a_changed_field_is_checked_without_showing_it() -> None:
     """Assigning a wrong value names the field and keeps the value to itself."""
     place = {"url": "https://files.example.com/x"}

@@ -5,6 +5,7 @@ Rule: nothing is unpickled or executed before `admit` has returned.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import hmac
@@ -274,8 +275,6 @@ def _admit_bare(
 
 def _prefect_1(data: bytes) -> Admitted:
     """Return the pickle that Prefect 1 stored: JSON with base64 and versions, or bare."""
-    import base64  # noqa: PLC0415 - for old artifacts only
-
     if not data.lstrip().startswith(b"{"):
         return Admitted("pickle", data)
     document = None

@@ -11,11 +11,12 @@ Example:
 from __future__ import annotations
 
 from webhook_storage.errors import WebhookStorageError
+from webhook_storage.kwargs import LiteralSecretWarning
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.retry import RetryPolicy
 from webhook_storage.sender import Sender, current_sender
 from webhook_storage.storage import Storage
-from webhook_storage.webhook import LiteralSecretWarning, Webhook
+from webhook_storage.webhook import Webhook
 
 __all__ = [
     "LiteralSecretWarning",

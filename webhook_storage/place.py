@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from webhook_storage.errors import TemplateError, UnsafeValueError
+from webhook_storage.filters import has_dot_segment
 from webhook_storage.template import (
     LONGEST_KEPT,
     Escape,
@@ -23,7 +24,6 @@ from webhook_storage.template import (
     Placeholder,
     Reference,
     Template,
-    has_dot_segment,
 )
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ from webhook_storage.errors import (
     SecretNotFoundError,
     SecretUnavailableError,
 )
+from webhook_storage.filters import FILTERS
 from webhook_storage.secret import Redactor, SecretValue
-from webhook_storage.template import FILTERS, Fact, Problem, Reference, Template, parse
+from webhook_storage.template import Fact, Problem, Reference, Template, parse
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

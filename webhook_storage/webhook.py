@@ -4,40 +4,25 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from webhook_storage import capture, place
+from webhook_storage import capture
 from webhook_storage.contracts import Body, Exchange, Facts, Request, Response, Sink
-from webhook_storage.errors import ConfigurationError, TemplateError, UnknownMethodError
+from webhook_storage.errors import ConfigurationError, UnknownMethodError
 from webhook_storage.flows import slugify
+from webhook_storage.kwargs import cert, check_kwargs, check_method, facts_in, plain_data, timeout
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.registry import did_you_mean
 from webhook_storage.storage import Names, Storage
-from webhook_storage.template import parse
 
 Statuses: TypeAlias = list[int]
 
 _METHODS = ("GET", "PATCH", "POST", "PUT")
 """What Prefect 1 knew for storing and fetching; other requests may use any."""
-
-_KWARGS = (
-    "url", "params", "headers", "cookies", "json", "data", "files", "auth", "timeout", "verify",
-    "cert", "proxies", "allow_redirects",
-)  # fmt: skip
-"""Keyword arguments of `requests.request` that mean the same here."""
-
-_CREDENTIALS = frozenset(
-    {"authorization", "proxy-authorization", "x-api-key", "x-auth-token", "cookie"}
-)
-_BARE_NAME = re.compile(r"(?<!\$)\$([A-Z_][A-Z0-9_]{2,})")
-
-
-class LiteralSecretWarning(UserWarning):
-    """A definition seems to hold a secret itself instead of its name."""
 
 
 class Webhook(Storage):
@@ -143,12 +128,12 @@ class Webhook(Storage):
     @classmethod
     def _plain(cls, value: Any) -> Any:
         """Turn tuples into lists, so that a definition equals itself after JSON."""
-        return _plain_data(value)
+        return plain_data(value)
 
     @field_validator("exists_request", "delete_request", "list_request", mode="before")
     @classmethod
     def _plain_too(cls, value: Any) -> Any:
-        return _plain_data(value)
+        return plain_data(value)
 
     # --- exchanges --------------------------------------------------------------------------------
 
@@ -235,11 +220,11 @@ class Webhook(Storage):
         """Return the facts in the build request, in a form only when one is sent."""
         kwargs = self.build_request_kwargs
         unsent = () if kwargs.get("files") else ("data",)
-        return _facts_in({name: kwargs[name] for name in kwargs if name not in unsent})
+        return facts_in({name: kwargs[name] for name in kwargs if name not in unsent})
 
     def fetch_facts(self) -> frozenset[str]:
         """Return the facts in the request that fetches."""
-        return _facts_in(self.get_flow_request_kwargs)
+        return facts_in(self.get_flow_request_kwargs)
 
     # --- from kwargs to requests ------------------------------------------------------------------
 
@@ -256,9 +241,9 @@ class Webhook(Storage):
             json=kwargs.get("json"),
             data=kwargs.get("data"),
             auth=kwargs.get("auth"),
-            timeout=_timeout(kwargs.get("timeout")),
+            timeout=timeout(kwargs.get("timeout")),
             verify=kwargs.get("verify", True),
-            cert=_cert(kwargs.get("cert")),
+            cert=cert(kwargs.get("cert")),
             proxies=kwargs.get("proxies"),
             follow=kwargs.get("allow_redirects", True),
             allow_html=self.allow_html or _names_html(url, facts),
@@ -288,8 +273,8 @@ class Webhook(Storage):
                 message = f"HTTP method {method!r} not recognized"
                 hint = f"one of {', '.join(_METHODS)}.{did_you_mean(method, _METHODS)}"
                 raise UnknownMethodError(message, hint=hint)
-        _check_kwargs(self.build_request_kwargs, "build_request_kwargs")
-        _check_kwargs(self.get_flow_request_kwargs, "get_flow_request_kwargs")
+        check_kwargs(self.build_request_kwargs, "build_request_kwargs")
+        check_kwargs(self.get_flow_request_kwargs, "get_flow_request_kwargs")
         if self.build_request_kwargs.get("json") is not None:
             message = "the artifact is the body of this request, so it has no 'json'"
             raise ConfigurationError(message, path="build_request_kwargs.json", hint="see 'files'")
@@ -299,8 +284,8 @@ class Webhook(Storage):
         for field in ("exists_request", "delete_request", "list_request"):
             request = getattr(self, field)
             if request is not None:
-                _check_kwargs(request, field, more=("method", "keys"))
-                _check_method(request.get("method"), f"{field}.method")
+                check_kwargs(request, field, more=("method", "keys"))
+                check_method(request.get("method"), f"{field}.method")
         capture.check(self.captures, "captures")
 
 
@@ -312,164 +297,13 @@ _ARGUMENTS = (
 )
 
 
-def _check_kwargs(kwargs: Mapping[str, Any], path: str, more: tuple[str, ...] = ()) -> None:
-    """Check the kwargs of one request.
-
-    Raises:
-        ConfigurationError: When one is unknown or of another type, or a template is malformed.
-    """
-    known = (*_KWARGS, *more)
-    for name in kwargs:
-        if name not in known:
-            message = f"unknown argument {name!r}.{did_you_mean(name, known)}"
-            hint = f"known are {', '.join(known)}"
-            raise ConfigurationError(message, path=f"{path}.{name}", hint=hint)
-    if not isinstance(kwargs.get("url"), str):
-        message = "a request needs a 'url'"
-        raise ConfigurationError(message, path=f"{path}.url")
-    for name, value in kwargs.items():
-        check = _SHAPES.get(name)
-        if check is not None and value is not None and not check[0](value):
-            message = f"{name!r} is {check[1]}"
-            raise ConfigurationError(message, path=f"{path}.{name}")
-    for name, value in kwargs.items():
-        _check_templates(value, f"{path}.{name}")
-    _check_url(kwargs["url"], f"{path}.url")
-    _lint(kwargs, path)
-
-
-def _check_templates(value: Any, path: str) -> None:
-    if isinstance(value, Mapping):
-        for name, child in value.items():
-            _check_templates(child, f"{path}.{name}")
-    elif isinstance(value, list):
-        for index, child in enumerate(value):
-            _check_templates(child, f"{path}[{index}]")
-    elif isinstance(value, str):
-        try:
-            parse(value)
-        except TemplateError as error:
-            error.path = path
-            raise
-
-
-def _check_url(url: str, path: str) -> None:
-    try:
-        place.check_url(parse(url))
-    except TemplateError as error:
-        error.path = path
-        raise
-
-
-def _check_method(method: object, path: str) -> None:
-    if not (isinstance(method, str) and method.isascii() and method.isalpha() and method.isupper()):
-        message = "the 'method' is an HTTP method in upper case, for example DELETE"
-        raise ConfigurationError(message, path=path)
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, list) and [type(text) for text in value] == [str, str]
-
-
-def _is_timeouts(value: Any) -> bool:
-    return isinstance(value, list) and [_is_number(number) for number in value] == [True, True]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
-
-
-_SHAPES: dict[str, tuple[Any, str]] = {
-    "params": (lambda value: isinstance(value, (dict, list, str)), "a mapping or a list of pairs"),
-    "headers": (lambda value: isinstance(value, dict), "a mapping of names to texts"),
-    "cookies": (_is_texts, "a mapping of names to texts"),
-    "data": (lambda value: isinstance(value, (dict, list, str)), "a text or a mapping"),
-    "files": (
-        lambda value: _is_texts(value) and len(value) == 1,
-        "one form field with the file name of the artifact, for example {'file': '${flow.slug}'}",
-    ),
-    "auth": (_is_pair, 'a list of user and password, ["me", "${PASSWORD}"]'),
-    "timeout": (
-        lambda value: _is_number(value) or _is_timeouts(value),
-        "a number of seconds, or a list of two: to connect, and to wait",
-    ),
-    "verify": (
-        lambda value: isinstance(value, (bool, str)),
-        "true, false or the path of a CA file",
-    ),
-    "cert": (lambda value: isinstance(value, str) or _is_pair(value), "a path, or a list of two"),
-    "proxies": (_is_texts, "a mapping of URL schemes to proxies"),
-    "allow_redirects": (lambda value: isinstance(value, bool), "true or false"),
-}
-"""What each kwarg must look like once tuples are lists, and how to say it."""
-
-
-def _lint(kwargs: Mapping[str, Any], path: str) -> None:
-    """Warn of what is probably a secret, or was probably meant as a placeholder."""
-    for name, value in (kwargs.get("headers") or {}).items():
-        if name.lower() in _CREDENTIALS and isinstance(value, str) and parse(value).is_literal:
-            message = (
-                f"{path}.headers[{name!r}] seems to hold a secret itself; write ${{NAME}} instead, "
-                "so that it is neither stored nor shown"
-            )
-            warnings.warn(message, LiteralSecretWarning, stacklevel=5)
-    if any(_BARE_NAME.search(text) for value in kwargs.values() for text in _texts(value)):
-        message = f"{path} has a $NAME without braces, which is plain text here; write ${{NAME}}"
-        warnings.warn(message, LiteralSecretWarning, stacklevel=5)
-
-
 # --- small readings ------------------------------------------------------------------------------
-
-
-def _facts_in(kwargs: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(fact for text in _texts(kwargs) for fact in parse(text).facts())
 
 
 def _split(request: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Return kwargs and method of a request that is one mapping."""
     kwargs = {name: value for name, value in request.items() if name not in {"method", "keys"}}
     return kwargs, request["method"]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield the texts in plain data, keys left out."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for child in value.values():
-            yield from _texts(child)
-    elif isinstance(value, (list, tuple)):
-        for child in value:
-            yield from _texts(child)
-
-
-def _plain_data(value: Any, path: str = "") -> Any:
-    """Return the value as JSON would give it back."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain_data(child, f"{path}.{name}") for name, child in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain_data(child, path) for child in value]
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    where = f"{path.removeprefix('.')} is a" if path else "this is a"
-    message = f"{where} {type(value).__name__}; a definition holds plain data only"
-    raise ValueError(message)
-
-
-def _timeout(value: Any) -> tuple[float, float]:
-    if value is None:
-        return Request.timeout
-    if isinstance(value, list):
-        return float(value[0]), float(value[1])
-    return float(value), float(value)
-
-
-def _cert(value: Any) -> str | tuple[str, str] | None:
-    return (value[0], value[1]) if isinstance(value, list) else value
 
 
 def _names_html(url: str, facts: Facts) -> bool:

@@ -32,10 +32,12 @@ from webhook_storage.errors import (
     UnsafeValueError,
     WebhookStorageError,
 )
+from webhook_storage.filters import has_dot_segment
+from webhook_storage.kwargs import LiteralSecretWarning
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.storage import Names, Storage
-from webhook_storage.template import Fact, Placeholder, Template, escape, has_dot_segment, parse
-from webhook_storage.webhook import LiteralSecretWarning, Webhook
+from webhook_storage.template import Fact, Placeholder, Template, escape, parse
+from webhook_storage.webhook import Webhook
 
 MAX_REQUEST = 150 * 1024 * 1024
 """Most bytes that Dropbox takes in one request."""

@@ -12,7 +12,7 @@ import typer
 
 from webhook_storage import errors
 from webhook_storage.cli.commands import app
-from webhook_storage.template import FILTERS
+from webhook_storage.filters import FILTERS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from webhook_storage import place
 from webhook_storage.errors import TemplateError, UnsafeValueError, WebhookStorageError
-from webhook_storage.template import FILTERS, Template, parse
+from webhook_storage.filters import FILTERS
+from webhook_storage.template import Template, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

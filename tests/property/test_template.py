@@ -10,15 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from webhook_storage.errors import SecretNotFoundError, TemplateError
-from webhook_storage.template import (
-    Fact,
-    Lookup,
-    Placeholder,
-    Reference,
-    escape,
-    has_dot_segment,
-    parse,
-)
+from webhook_storage.filters import has_dot_segment
+from webhook_storage.template import Fact, Lookup, Placeholder, Reference, escape, parse
 
 unhurried = settings(deadline=None, database=None, max_examples=300)
 

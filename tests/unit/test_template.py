@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from webhook_storage.errors import SecretNotFoundError, TemplateError, UnsafeValueError
+from webhook_storage.filters import FILTERS, has_dot_segment
 from webhook_storage.template import (
-    FILTERS,
     LONGEST_KEPT,
     Fact,
     Placeholder,
@@ -18,7 +18,6 @@ from webhook_storage.template import (
     Reference,
     Template,
     escape,
-    has_dot_segment,
     parse,
 )
 

@@ -1,0 +1,191 @@
+"""The kwargs of `requests.request` as a definition has them: checked, and read."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from webhook_storage import place
+from webhook_storage.contracts import Request
+from webhook_storage.errors import ConfigurationError, TemplateError
+from webhook_storage.registry import did_you_mean
+from webhook_storage.template import parse
+
+_KWARGS = (
+    "url", "params", "headers", "cookies", "json", "data", "files", "auth", "timeout", "verify",
+    "cert", "proxies", "allow_redirects",
+)  # fmt: skip
+"""Keyword arguments of `requests.request` that mean the same here."""
+
+
+_CREDENTIALS = frozenset(
+    {"authorization", "proxy-authorization", "x-api-key", "x-auth-token", "cookie"}
+)
+
+
+_BARE_NAME = re.compile(r"(?<!\$)\$([A-Z_][A-Z0-9_]{2,})")
+
+
+class LiteralSecretWarning(UserWarning):
+    """A definition seems to hold a secret itself instead of its name."""
+
+
+def check_kwargs(kwargs: Mapping[str, Any], path: str, more: tuple[str, ...] = ()) -> None:
+    """Check the kwargs of one request.
+
+    Raises:
+        ConfigurationError: When one is unknown or of another type, or a template is malformed.
+    """
+    known = (*_KWARGS, *more)
+    for name in kwargs:
+        if name not in known:
+            message = f"unknown argument {name!r}.{did_you_mean(name, known)}"
+            hint = f"known are {', '.join(known)}"
+            raise ConfigurationError(message, path=f"{path}.{name}", hint=hint)
+    if not isinstance(kwargs.get("url"), str):
+        message = "a request needs a 'url'"
+        raise ConfigurationError(message, path=f"{path}.url")
+    for name, value in kwargs.items():
+        check = _SHAPES.get(name)
+        if check is not None and value is not None and not check[0](value):
+            message = f"{name!r} is {check[1]}"
+            raise ConfigurationError(message, path=f"{path}.{name}")
+    for name, value in kwargs.items():
+        _check_templates(value, f"{path}.{name}")
+    _check_url(kwargs["url"], f"{path}.url")
+    _lint(kwargs, path)
+
+
+def check_method(method: object, path: str) -> None:
+    """Check the method of a request that is one mapping.
+
+    Raises:
+        ConfigurationError: When it is none.
+    """
+    if not (isinstance(method, str) and method.isascii() and method.isalpha() and method.isupper()):
+        message = "the 'method' is an HTTP method in upper case, for example DELETE"
+        raise ConfigurationError(message, path=path)
+
+
+def plain_data(value: Any, path: str = "") -> Any:
+    """Return the value as JSON would give it back."""
+    if isinstance(value, Mapping):
+        return {str(name): plain_data(child, f"{path}.{name}") for name, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_data(child, path) for child in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    where = f"{path.removeprefix('.')} is a" if path else "this is a"
+    message = f"{where} {type(value).__name__}; a definition holds plain data only"
+    raise ValueError(message)
+
+
+def facts_in(kwargs: Mapping[str, Any]) -> frozenset[str]:
+    """Return the facts that the placeholders of a request name."""
+    return frozenset(fact for text in _texts(kwargs) for fact in parse(text).facts())
+
+
+def timeout(value: Any) -> tuple[float, float]:
+    """Return the seconds to connect and to wait, of one number, of two, or of nothing."""
+    if value is None:
+        return Request.timeout
+    if isinstance(value, list):
+        return float(value[0]), float(value[1])
+    return float(value), float(value)
+
+
+def cert(value: Any) -> str | tuple[str, str] | None:
+    """Return the path of a certificate, or of certificate and key."""
+    return (value[0], value[1]) if isinstance(value, list) else value
+
+
+def _check_templates(value: Any, path: str) -> None:
+    if isinstance(value, Mapping):
+        for name, child in value.items():
+            _check_templates(child, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            _check_templates(child, f"{path}[{index}]")
+    elif isinstance(value, str):
+        try:
+            parse(value)
+        except TemplateError as error:
+            error.path = path
+            raise
+
+
+def _check_url(url: str, path: str) -> None:
+    try:
+        place.check_url(parse(url))
+    except TemplateError as error:
+        error.path = path
+        raise
+
+
+def _lint(kwargs: Mapping[str, Any], path: str) -> None:
+    """Warn of what is probably a secret, or was probably meant as a placeholder."""
+    for name, value in (kwargs.get("headers") or {}).items():
+        if name.lower() in _CREDENTIALS and isinstance(value, str) and parse(value).is_literal:
+            message = (
+                f"{path}.headers[{name!r}] seems to hold a secret itself; write ${{NAME}} instead, "
+                "so that it is neither stored nor shown"
+            )
+            warnings.warn(message, LiteralSecretWarning, stacklevel=5)
+    if any(_BARE_NAME.search(text) for value in kwargs.values() for text in _texts(value)):
+        message = f"{path} has a $NAME without braces, which is plain text here; write ${{NAME}}"
+        warnings.warn(message, LiteralSecretWarning, stacklevel=5)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in plain data, keys left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for child in value.values():
+            yield from _texts(child)
+    elif isinstance(value, (list, tuple)):
+        for child in value:
+            yield from _texts(child)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and [type(text) for text in value] == [str, str]
+
+
+def _is_timeouts(value: Any) -> bool:
+    return isinstance(value, list) and [_is_number(number) for number in value] == [True, True]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+_SHAPES: dict[str, tuple[Any, str]] = {
+    "params": (lambda value: isinstance(value, (dict, list, str)), "a mapping or a list of pairs"),
+    "headers": (lambda value: isinstance(value, dict), "a mapping of names to texts"),
+    "cookies": (_is_texts, "a mapping of names to texts"),
+    "data": (lambda value: isinstance(value, (dict, list, str)), "a text or a mapping"),
+    "files": (
+        lambda value: _is_texts(value) and len(value) == 1,
+        "one form field with the file name of the artifact, for example {'file': '${flow.slug}'}",
+    ),
+    "auth": (_is_pair, 'a list of user and password, ["me", "${PASSWORD}"]'),
+    "timeout": (
+        lambda value: _is_number(value) or _is_timeouts(value),
+        "a number of seconds, or a list of two: to connect, and to wait",
+    ),
+    "verify": (
+        lambda value: isinstance(value, (bool, str)),
+        "true, false or the path of a CA file",
+    ),
+    "cert": (lambda value: isinstance(value, str) or _is_pair(value), "a path, or a list of two"),
+    "proxies": (_is_texts, "a mapping of URL schemes to proxies"),
+    "allow_redirects": (lambda value: isinstance(value, bool), "true or false"),
+}
+"""What each kwarg must look like once tuples are lists, and how to say it."""

@@ -25,8 +25,6 @@ _XML_ENTITIES: Final = str.maketrans(
     }
 )
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-
-
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 

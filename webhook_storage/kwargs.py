@@ -19,12 +19,9 @@ _KWARGS = (
 )  # fmt: skip
 """Keyword arguments of `requests.request` that mean the same here."""
 
-
 _CREDENTIALS = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "x-auth-token", "cookie"}
 )
-
-
 _BARE_NAME = re.compile(r"(?<!\$)\$([A-Z_][A-Z0-9_]{2,})")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from webhook_storage import place
 from webhook_storage.errors import TemplateError, UnsafeValueError
+from webhook_storage.place import urls
 from webhook_storage.template import LONGEST_KEPT, Template, parse
 
 if TYPE_CHECKING:
@@ -160,10 +161,10 @@ def test_url_refuses_control_characters(where: str, control: str) -> None:
 @pytest.mark.parametrize("rest", ["/a/b?k=1", "/?k=1&l=2", "/a?l=1", "/a?", "/..?k=1"])
 def test_url_is_compared_with_its_template(rest: str) -> None:
     """Whatever the encoding of values may miss, other segments or keys are refused."""
-    plan = place._url_plan(parse("https://h/${A}?k=${B}"))
-    place._compare_url(plan, "/a?k=1")
+    plan = urls._url_plan(parse("https://h/${A}?k=${B}"))
+    urls._compare_url(plan, "/a?k=1")
     with pytest.raises(UnsafeValueError) as caught:
-        place._compare_url(plan, rest)
+        urls._compare_url(plan, rest)
     assert ("A", "B") == caught.value.names
 
 
@@ -172,9 +173,9 @@ def test_url_does_not_trust_filters_blindly(name: str) -> None:
     """What a filter returns is looked at before it goes in as it is."""
     (part,) = parse(f"${{A|{name}}}").parts
     assert not isinstance(part, str)
-    assert "a%20" == place._query_value(part, "a%20")
+    assert "a%20" == urls._query_value(part, "a%20")
     with pytest.raises(UnsafeValueError, match="did not encode"):
-        place._query_value(part, "a&b")
+        urls._query_value(part, "a&b")
 
 
 def test_url_advises_to_strip_a_trailing_line_break() -> None:

@@ -1,0 +1,64 @@
+"""What all places have in common: rules, plans that are kept, and refusals."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from webhook_storage.errors import TemplateError, UnsafeValueError
+from webhook_storage.template import (
+    LONGEST_KEPT,
+    Placeholder,
+    Template,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Plan = TypeVar("Plan")
+PLAIN = re.compile(r"\.*[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
+"""Unreserved characters, and not dots alone: the same in every place and every encoding."""
+
+
+def kept(make: Callable[[Template], Plan]) -> Callable[[Template], Plan]:
+    """Keep what depends on the template alone, unless the text is long."""
+    cached = lru_cache(maxsize=1024)(make)
+
+    def plan(template: Template) -> Plan:
+        return cached(template) if len(template.text) <= LONGEST_KEPT else make(template)
+
+    return plan
+
+
+UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class Rule(NamedTuple):
+    """What cannot stand in a place."""
+
+    place: str
+    bad: re.Pattern[str]
+    holds: str
+
+
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+def misplaced(part: str | Placeholder, where: str, hint: str | None = None) -> TemplateError:
+    """Return the error for a placeholder that stands where none may stand."""
+    source, position = (part.source, part.position) if isinstance(part, Placeholder) else ("", 0)
+    return TemplateError(f"${{{source}}} cannot stand {where}.", position=position, hint=hint)
+
+
+def last_filter(placeholder: Placeholder) -> str:
+    """Return the filter that a value leaves last, which says how it is encoded; or nothing."""
+    return placeholder.filters[-1] if placeholder.filters else ""
+
+
+def refused(placeholder: Placeholder, value: str, rule: Rule) -> UnsafeValueError:
+    """Return the error for a value that a rule does not let pass."""
+    if value.endswith("\n") and not rule.bad.search(value.rstrip("\r\n")):
+        what = f"its value ends with a line break, which cannot stand in {rule.place}"
+        return placeholder.unsafe(what, f"Write ${{{placeholder.source}|strip}}.")
+    return placeholder.unsafe(f"its value cannot stand in {rule.place}: it holds {rule.holds}")

@@ -7,16 +7,19 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from webhook_storage.errors import TemplateError, UnsafeValueError
-from webhook_storage.template import (
-    LONGEST_KEPT,
-    Placeholder,
-    Template,
-)
+from webhook_storage.template import LONGEST_KEPT, Placeholder, Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Plan = TypeVar("Plan")
+
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+"""Control characters, those of Latin-1 included."""
+
+UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+"""What no URL can hold, not even encoded."""
+
 PLAIN = re.compile(r"\.*[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
 """Unreserved characters, and not dots alone: the same in every place and every encoding."""
 
@@ -31,18 +34,18 @@ def kept(make: Callable[[Template], Plan]) -> Callable[[Template], Plan]:
     return plan
 
 
-UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-
-
 class Rule(NamedTuple):
-    """What cannot stand in a place."""
+    """What cannot stand in a place.
+
+    Attributes:
+        place: The place in words.
+        bad: Finds what cannot stand there.
+        holds: What that is in words.
+    """
 
     place: str
     bad: re.Pattern[str]
     holds: str
-
-
-CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def misplaced(part: str | Placeholder, where: str, hint: str | None = None) -> TemplateError:

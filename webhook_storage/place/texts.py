@@ -9,11 +9,7 @@ from typing import Final
 from webhook_storage.errors import TemplateError, UnsafeValueError
 from webhook_storage.place.documents import json_text
 from webhook_storage.place.rules import CONTROLS, Rule, last_filter, refused
-from webhook_storage.template import (
-    Lookup,
-    Placeholder,
-    Template,
-)
+from webhook_storage.template import Lookup, Placeholder, Template
 
 _HEADER = Rule("a header", re.compile(r"[^\t -~]"), "a control character or one outside ASCII")
 _COOKIE = Rule(

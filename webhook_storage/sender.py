@@ -183,8 +183,10 @@ class Sender:
             return cast("T", stop.value)
         except WebhookStorageError as error:
             # An exchange has seen answers, which may echo a secret, and may be somebody else's.
-            for redactor in redactors:
-                _mask(error, redactor)
+            # An error of ours that it passes on is masked where that is needed.
+            if error is not answer:
+                for redactor in redactors:
+                    _mask(error, redactor)
             raise
         finally:
             exchange.close()

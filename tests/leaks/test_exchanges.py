@@ -8,9 +8,9 @@ import pytest
 
 from tests.fakes.files import FileService
 from tests.fakes.http import text_answer
-from webhook_storage import Sender
+from webhook_storage import Sender, Webhook
 from webhook_storage.contracts import Request
-from webhook_storage.errors import ConflictError
+from webhook_storage.errors import AuthenticationError, ConflictError
 from webhook_storage_resolvers.mapping import MappingResolver
 
 if TYPE_CHECKING:
@@ -36,3 +36,16 @@ def test_an_echo_in_an_error_of_an_exchange_is_masked() -> None:
 
     assert "CANARY" not in f"{caught.value} {caught.value.hint}"
     assert CANARY == service.last.headers["x-key"]
+
+
+def test_our_own_words_are_not_taken_for_a_short_secret() -> None:
+    """A secret that is an everyday word does not blacken an error that never held it."""
+    with (
+        FileService(token="another") as service,
+        Sender(secrets=[MappingResolver({"KEY": "wrong"})]),
+    ):
+        place = {"url": f"{service.url}/k", "headers": {"Authorization": "Bearer ${KEY}"}}
+        with pytest.raises(AuthenticationError) as caught:
+            Webhook(place, "PUT", place, "GET").get()
+
+    assert "missing, wrong or expired" in str(caught.value.hint)

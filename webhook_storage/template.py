@@ -103,6 +103,10 @@ class Reference:
             spelling += "?" + "&".join(f"{key}={_quoted(value)}" for key, value in self.options)
         return spelling if self.field is None else f"{spelling}#{_quoted(self.field)}"
 
+    def __hash__(self) -> int:
+        """Return the name's hash, which is kept; the other parts seldom tell references apart."""
+        return hash(self.name)
+
     def without_field(self) -> Reference:
         """Return the reference to the whole secret."""
         if self.field is None:
@@ -231,6 +235,8 @@ class Template:
     text: str
     parts: tuple[str | Placeholder, ...] = field(compare=False, repr=False)
     sources: tuple[Source, ...] = field(init=False, compare=False, repr=False)
+    _references: tuple[Reference, ...] = field(init=False, compare=False, repr=False)
+    _facts: tuple[str, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Collect the sources once, they are asked for at every request."""
@@ -240,15 +246,19 @@ class Template:
                 sources[part.source] = None
                 if isinstance(part.word, Template):
                     sources.update(dict.fromkeys(part.word.sources))
+        references = tuple(source for source in sources if isinstance(source, Reference))
+        facts = tuple(source.name for source in sources if isinstance(source, Fact))
         object.__setattr__(self, "sources", tuple(sources))
+        object.__setattr__(self, "_references", references)
+        object.__setattr__(self, "_facts", facts)
 
     def references(self) -> tuple[Reference, ...]:
         """Return the secrets that may be needed, in the order of their first use."""
-        return tuple(source for source in self.sources if isinstance(source, Reference))
+        return self._references
 
     def facts(self) -> tuple[str, ...]:
         """Return the names of the facts that may be needed, in the order of their first use."""
-        return tuple(source.name for source in self.sources if isinstance(source, Fact))
+        return self._facts
 
     @property
     def is_literal(self) -> bool:

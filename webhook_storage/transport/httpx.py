@@ -8,9 +8,7 @@ import os
 import ssl
 import threading
 import urllib.request
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from weakref import WeakKeyDictionary
 
 import httpx
@@ -173,14 +171,17 @@ class HttpxTransport(Transport):
         return _Route(scheme == "https", request.verify, request.cert, proxy)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Route:
-    """What connections must share to be shared; without repr, since a proxy may have a password."""
+class _Route(NamedTuple):
+    """What connections must share to be shared."""
 
     tls: bool
     verify: bool | str
     cert: str | tuple[str, str] | None
     proxy: str | None
+
+    def __repr__(self) -> str:
+        """Show nothing, a proxy may have a password."""
+        return "<_Route>"
 
 
 class _AsyncPool:
@@ -341,7 +342,9 @@ def _headers(response: httpx.Response) -> Sequence[tuple[str, str]]:
 
 def _host(url: str) -> str:
     """Return host and port of a URL."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    # Not by urlsplit, which keeps what it has split.
+    authority = url.partition("://")[2].partition("/")[0].partition("?")[0]
+    return authority.rpartition("@")[2]
 
 
 def _proxy(url: str, context: ssl.SSLContext) -> httpx.Proxy:

@@ -193,9 +193,13 @@ Facts: TypeAlias = Mapping[str, str]
 """What placeholders with a dot stand for, for example ``{"artifact.key": "a/b"}``."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One request as templates: what an exchange yields.
+DEFAULT_TIMEOUT = (10.0, 60.0)
+"""Seconds to connect, and seconds to wait for each piece of the answer."""
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Request:  # not frozen: with so many fields that takes a measurable part of a warm request
+    """One request as templates: what an exchange yields. It is not changed after that.
 
     Texts in `url`, `params`, `headers`, `cookies`, `json`, `data`, `auth`, `proxies`, `cert` and
     `verify` are templates. Text that came from elsewhere goes through `template.escape` first, or
@@ -237,7 +241,7 @@ class Request:
     auth: Sequence[str] | None = None
     body: Body | None = None
     multipart: tuple[str, str] | None = None
-    timeout: tuple[float, float] = (10.0, 60.0)
+    timeout: tuple[float, float] = DEFAULT_TIMEOUT
     verify: bool | str = True
     cert: str | tuple[str, str] | None = None
     proxies: Mapping[str, str] | None = None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from webhook_storage import place
-from webhook_storage.contracts import Request
+from webhook_storage.contracts import DEFAULT_TIMEOUT
 from webhook_storage.errors import ConfigurationError, TemplateError
 from webhook_storage.registry import did_you_mean
 from webhook_storage.template import parse
@@ -87,7 +87,7 @@ def facts_in(kwargs: Mapping[str, Any]) -> frozenset[str]:
 def timeout(value: Any) -> tuple[float, float]:
     """Return the seconds to connect and to wait, of one number, of two, or of nothing."""
     if value is None:
-        return Request.timeout
+        return DEFAULT_TIMEOUT
     if isinstance(value, list):
         return float(value[0]), float(value[1])
     return float(value), float(value)

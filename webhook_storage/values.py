@@ -150,12 +150,13 @@ def ask(
         _check(texts, values, {})
         return values
     answers: Answers = yield _Ask(resolution, references)
-    _check_outcomes(references, answers)
     found = {
         reference: outcome.value
         for reference in references
         if isinstance(outcome := answers[reference].outcome, Found)
     }
+    if len(found) < len(references):
+        _check_outcomes(references, answers)
     values = Values(found, facts)
     _check(texts, values, answers)
     return values

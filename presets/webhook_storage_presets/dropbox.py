@@ -16,7 +16,15 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, field_validator
 
 from webhook_storage import capture, document
-from webhook_storage.contracts import Body, Exchange, Facts, Request, Response, Sink
+from webhook_storage.contracts import (
+    DEFAULT_TIMEOUT,
+    Body,
+    Exchange,
+    Facts,
+    Request,
+    Response,
+    Sink,
+)
 from webhook_storage.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -98,7 +106,7 @@ class Dropbox(Storage):
         "https://api.dropboxapi.com", description="Beginning of the URLs that carry none."
     )
     timeout: tuple[float, float] = Field(
-        Request.timeout, description="Seconds to connect, and to wait for each piece."
+        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
     )
     verify: bool | str = Field(
         default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
@@ -621,7 +629,7 @@ def _kwargs(request: Request) -> dict[str, Any]:
     kwargs: dict[str, Any] = {"url": request.url, "headers": request.headers}
     if request.json is not None:
         kwargs["json"] = request.json
-    if request.timeout != Request.timeout:
+    if request.timeout != DEFAULT_TIMEOUT:
         kwargs["timeout"] = request.timeout
     if request.verify is not True:
         kwargs["verify"] = request.verify

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import (
     TYPE_CHECKING,
@@ -276,7 +276,7 @@ class Response:
     size: int = 0
     sha256: str = ""
     attempts: int = 1
-    echoes: Any = None
+    echoes: Callable[[str], bool] | None = None
 
     def __repr__(self) -> str:
         """Leave out headers and body, a server may echo a secret."""

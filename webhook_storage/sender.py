@@ -198,11 +198,10 @@ class Sender:
 
     def _rehearse(self, exchange: Exchange[Any]) -> _Steps[Preview]:
         """Render the first request twice: with values, to see that it can be, and with marks."""
-        wish = next(exchange)
-        if isinstance(wish, Wanted):
-            wish = exchange.send({name: SecretValue("") for name in wish.templates})
+        request = next(exchange)
+        while isinstance(request, Wanted):
+            request = exchange.send({name: SecretValue("") for name in request.templates})
         exchange.close()
-        request = cast("Request", wish)
         values = yield from ask(self.resolution, templates(request), request.facts)
         render(request, values.lookup)
         return preview(request, values)
@@ -425,7 +424,7 @@ def _origin(error: BaseException) -> str:
 
 
 def _mask(error: WebhookStorageError, redactor: Redactor) -> None:
-    """Take secrets out of an error from a transport, which may be somebody else's."""
+    """Take secrets out of an error from a transport or an exchange of somebody else's."""
     error.args = tuple(redactor.redact(str(part)) for part in error.args)
     error.hint = error.hint and redactor.redact(error.hint)
 

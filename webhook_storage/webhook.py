@@ -124,15 +124,17 @@ class Webhook(Storage):
             raise ConfigurationError(message, path=missing[0], hint=" ".join(hints) or None)
         return cls(**fields)
 
-    @field_validator("build_request_kwargs", "get_flow_request_kwargs", mode="before")
+    @field_validator(
+        "build_request_kwargs",
+        "get_flow_request_kwargs",
+        "exists_request",
+        "delete_request",
+        "list_request",
+        mode="before",
+    )
     @classmethod
     def _plain(cls, value: Any) -> Any:
         """Turn tuples into lists, so that a definition equals itself after JSON."""
-        return plain_data(value)
-
-    @field_validator("exists_request", "delete_request", "list_request", mode="before")
-    @classmethod
-    def _plain_too(cls, value: Any) -> Any:
         return plain_data(value)
 
     # --- exchanges --------------------------------------------------------------------------------

@@ -214,8 +214,8 @@ class _AsyncPool:
 def _stream(body: Body | None) -> _Stream | httpx.ByteStream:
     """Return the body as httpx wants it.
 
-    A small one is read before anything is sent, so that it follows the headers at once: a server
-    that has to wait for it in between takes a quarter longer for 10 KB.
+    A small one is read before anything is sent, so that it follows the headers at once and the
+    server need not wait for it in between.
     """
     if body is None:
         return httpx.ByteStream(b"")

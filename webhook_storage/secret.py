@@ -129,11 +129,6 @@ class Redactor:
         message = "a redactor holds secrets and cannot be pickled"
         raise TypeError(message)
 
-    def add(self, value: SecretValue) -> None:
-        """Redact this one too."""
-        self._values.append(value)
-        self._forms = None
-
     def redact(self, text: str) -> str:
         """Return the text with every form of every secret masked.
 

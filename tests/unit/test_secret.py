@@ -333,14 +333,6 @@ def test_the_longer_of_two_secrets_goes_first() -> None:
     assert f"({MASK})" == redactor.redact("(secret-and-more)")
 
 
-def test_a_secret_can_be_added() -> None:
-    """A redactor that was used takes further secrets."""
-    redactor = Redactor([SecretValue("first one")])
-    assert redactor.redact("second one") == "second one"
-    redactor.add(SecretValue("second one"))
-    assert f"{MASK} {MASK}" == redactor.redact("first one second one")
-
-
 def test_a_secret_that_is_no_unicode_is_masked() -> None:
     """A lone surrogate, as in an undecodable environment variable, does not break redaction."""
     redactor = Redactor([SecretValue("bytes \udcff here")])

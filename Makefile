@@ -51,7 +51,8 @@ lock: $(VENV)/.python ## write the lock files anew; ARGS=--upgrade takes the new
 	  $(ARGS) "$$@"; }; \
 	lock --all-extras --group dev pyproject.toml -o requirements.lock && \
 	lock tests/fleet/servers.in -o tests/fleet/servers.lock && \
-	lock tests/fleet/mitm.in -o tests/fleet/mitm.lock
+	lock tests/fleet/mitm.in -o tests/fleet/mitm.lock && \
+	lock tests/fleet/prefect.in -o tests/fleet/prefect.lock
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) .fleet .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache \

@@ -23,6 +23,7 @@ from webhook_storage.contracts import (
     Resolver,
     Unavailable,
 )
+from webhook_storage.metrics import Meter, Origin, report
 from webhook_storage.secret import SecretValue, silenced_logs
 
 if TYPE_CHECKING:
@@ -44,12 +45,15 @@ class Patience:
         ttl: Seconds for which a found secret is kept, give or take a tenth.
         negative_ttl: Seconds for which it is remembered that there is none.
         deadline: Seconds within which a resolver is to answer.
+        stale_if_error: Seconds past its time for which a secret is used when its resolver is
+            unavailable.
         clock: Seconds that only go up; what is kept lives by it.
     """
 
     ttl: float = 300.0
     negative_ttl: float = 10.0
     deadline: float = 10.0
+    stale_if_error: float = 0.0
     clock: Callable[[], float] = time.monotonic
 
     def late(self) -> Unavailable:
@@ -73,9 +77,13 @@ class Question:
         kept: The last outcome, as long as it is remembered.
         failures: How often in a row it could not be answered.
         flight: On its way to the resolver.
+        stale: The last secret, as long as it may stand in for an unavailable resolver.
+        refusals: What servers think of the secret.
     """
 
-    __slots__ = ("__weakref__", "asker", "failures", "flight", "kept", "reference")
+    __slots__ = (
+        "__weakref__", "asker", "failures", "flight", "kept", "reference", "refusals", "stale",
+    )  # fmt: skip
 
     def __init__(self, asker: Asker, reference: Reference) -> None:
         self.asker = asker
@@ -83,11 +91,50 @@ class Question:
         self.kept: Kept | None = None
         self.failures = 0
         self.flight: Flight | None = None
+        self.stale: Kept | None = None
+        self.refusals = Refusals()
 
     def fresh(self, now: float) -> Outcome | None:
         """Return what was answered, unless that is too long ago."""
         kept = self.kept
         return kept.outcome if kept is not None and now < kept.until else None
+
+    def instead(self, outcome: Outcome, now: float) -> Outcome:
+        """Return what is used for an outcome: of an unavailable resolver the last secret."""
+        stale = self.stale
+        if isinstance(outcome, Unavailable) and stale is not None and now < stale.until:
+            return stale.outcome
+        return outcome
+
+
+class Refusals:
+    """How often servers refused a secret that stayed the same when it was asked for again.
+
+    A wrong secret would otherwise cost its store a question, and its account a failed login, with
+    each request.
+    """
+
+    __slots__ = ("_count", "_refused", "_until")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._refused: SecretValue | None = None
+        self._until = 0.0
+
+    def resting(self, now: float) -> bool:
+        """Tell whether it is too early to ask again."""
+        return now < self._until
+
+    def add(self, value: SecretValue, now: float) -> None:
+        """Note that a server refused this one; the next rest is twice as long."""
+        self._refused = value
+        self._until = now + min(2.0**self._count, _LONGEST_BACK_OFF)
+        self._count = min(self._count + 1, 10)
+
+    def compare(self, value: SecretValue) -> None:
+        """Start anew when the store has another secret now."""
+        if self._refused is not None and value != self._refused:
+            self._count, self._refused, self._until = 0, None, 0.0
 
 
 Outcomes: TypeAlias = dict[Question, Outcome]
@@ -100,11 +147,13 @@ class Flight:
         questions: What is asked.
         deadline: When everybody stops waiting for it.
         landing: The outcomes, once they are there.
+        started: When it set off, on the clock that measures.
     """
 
-    __slots__ = ("deadline", "landing", "questions")
+    __slots__ = ("deadline", "landing", "questions", "started")
 
     def __init__(self, seconds: float) -> None:
+        self.started = time.perf_counter()
         self.questions: list[Question] = []
         self.deadline = Deadline(seconds)
         self.landing: Future[Outcomes] = Future()
@@ -123,13 +172,17 @@ class Asker:
         label: What messages call it: its scheme, or ``scheme://instance``.
         resolver: Who is asked.
         patience: How long outcomes are kept and waited for.
+        meter: Who wants to know about each answer.
     """
 
-    def __init__(self, label: str, resolver: Resolver, patience: Patience) -> None:
+    def __init__(
+        self, label: str, resolver: Resolver, patience: Patience, meter: Meter | None = None
+    ) -> None:
         self.label = label
         self.resolver = resolver
         self.local = resolver.local
         self._patience = patience
+        self._meter = meter
         self.reset()
 
     def reset(self) -> None:
@@ -173,11 +226,32 @@ class Asker:
         return list(flights)
 
     def forget(self, question: Question) -> None:
-        """Ask again next time; what could not be answered is still asked less and less often."""
+        """Ask again next time, because a server refused the secret.
+
+        What could not be answered, and what was the same when it was asked for again, is asked for
+        less and less often.
+        """
         with self._lock:
-            question.flight = None
-            if question.kept is not None and isinstance(question.kept.outcome, Found | NotFound):
+            now = self._patience.clock()
+            if question.refusals.resting(now):
+                return
+            question.flight = question.stale = None
+            outcome = question.kept and question.kept.outcome
+            if isinstance(outcome, Found):
+                question.refusals.add(outcome.value, now)
+            if isinstance(outcome, Found | NotFound):
                 question.kept = None
+
+    def late(self, question: Question) -> Outcome:
+        """Return what somebody gets who cannot wait any longer."""
+        return question.instead(self._patience.late(), self._patience.clock())
+
+    def tell(
+        self, question: Question, outcome: Outcome, origin: Origin, seconds: float = 0.0
+    ) -> None:
+        """Report an answer, if anybody wants to know."""
+        if self._meter is not None:
+            report(self._meter, self.label, question.reference, outcome, seconds, origin)
 
     def _board(self, question: Question, new: Flight) -> Flight:
         """Put a question on a flight; the lock is held."""
@@ -220,23 +294,37 @@ class Asker:
         with self._lock:
             if flight.landing.done():
                 return
+            now = self._patience.clock()
+            used = {question: question.instead(said, now) for question, said in outcomes.items()}
             for question, outcome in outcomes.items():
                 if question.flight is flight:
                     question.flight = None
-                    question.kept = self._keep(question, outcome)
-            flight.landing.set_result(outcomes)
+                    until = now + self._keep(question, outcome, now)
+                    question.kept = Kept(until, used[question]) if until > now else None
+            flight.landing.set_result(used)
+        seconds = time.perf_counter() - flight.started
+        for question, outcome in outcomes.items():
+            self.tell(question, outcome, "asked", seconds)
+            if used[question] is not outcome:
+                self.tell(question, used[question], "stale")
 
-    def _keep(self, question: Question, outcome: Outcome) -> Kept | None:
-        """Return the outcome with the time until which it is used again."""
+    def _keep(self, question: Question, outcome: Outcome, now: float) -> float:
+        """Return the seconds for which an outcome is used again."""
+        if not isinstance(outcome, Unavailable):
+            question.stale = None
         if isinstance(outcome, Found | NotFound):
             question.failures = 0
             seconds = self._lifetime(outcome)
-        else:
-            seconds = min(2.0**question.failures, _LONGEST_BACK_OFF)
-            question.failures = min(question.failures + 1, 10)
-            wish = outcome.retry_after if isinstance(outcome, Unavailable) else None
-            seconds = max(seconds, min(wish or 0.0, _LONGEST_RETRY_AFTER))
-        return Kept(self._patience.clock() + seconds, outcome) if seconds > 0 else None
+            if isinstance(outcome, Found):
+                question.refusals.compare(outcome.value)
+                extra = self._patience.stale_if_error
+                if extra and outcome.lifetime is None:  # what the store lent for a time ends then
+                    question.stale = Kept(now + seconds + extra, outcome)
+            return seconds
+        seconds = min(2.0**question.failures, _LONGEST_BACK_OFF)
+        question.failures = min(question.failures + 1, 10)
+        wish = outcome.retry_after if isinstance(outcome, Unavailable) else None
+        return max(seconds, min(wish or 0.0, _LONGEST_RETRY_AFTER))
 
     def _lifetime(self, outcome: Found | NotFound) -> float:
         """Return for how long an answer is kept."""

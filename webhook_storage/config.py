@@ -1,7 +1,7 @@
-"""The configuration file of the command: which resolvers to ask, and how long to try.
+"""The configuration of a process: which resolvers to ask, for what, and how long to try.
 
-Rule: a file names installed plug-ins and plain values, never code and never a secret; nothing is
-read that was not named.
+Rule: it names installed plug-ins and plain values, never code and never a secret; no file is read
+that was not named.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 from webhook_storage import registry
 from webhook_storage.contracts import Resolver
 from webhook_storage.errors import ConfigurationError, WebhookStorageError
+from webhook_storage.policy import Policy
 from webhook_storage.resolution import Resolution
 from webhook_storage.retry import RetryPolicy
-from webhook_storage.sender import DEFAULT_CHAIN, Sender
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,8 +27,15 @@ if TYPE_CHECKING:
 VARIABLE = "WEBHOOK_STORAGE_CONFIG"
 """Environment variable that names the file when nothing else does."""
 
+PREFIX = "WEBHOOK_STORAGE_"
+"""Begins the environment variables that say what a file could say."""
+
+DEFAULT_CHAIN = ("env", "dotenv", "directory")
+"""Who is asked for a bare ``${NAME}``, in this order, unless the configuration says otherwise."""
+
 _TABLES = ("retry", "secrets")
-_SECONDS = ("deadline", "negative_ttl", "ttl")
+_SECONDS = ("deadline", "negative_ttl", "stale_if_error", "ttl")
+_LISTS = ("allow", "chain")
 _POLICIES = ("on_forbidden", "on_unavailable")
 _RETRY = tuple(each.name for each in fields(RetryPolicy))
 _PLACE = re.compile(r"\(at (line \d+, column \d+|end of document)\)")
@@ -41,20 +48,22 @@ class Config:
     Attributes:
         chain: Who is asked for ``${NAME}``, in this order: schemes, or ``scheme://instance``.
         resolvers: Keyword arguments of each resolver that has any.
-        resolution: Keyword arguments of `Resolution`.
+        settings: Further keyword arguments of `Resolution`.
+        policy: What placeholders may name, and where each secret may go.
         retry: When to send again.
     """
 
     chain: Sequence[str] = DEFAULT_CHAIN
     resolvers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    resolution: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
-    def sender(self) -> Sender:
-        """Return a sender that is made as the file says.
+    def resolution(self) -> Resolution:
+        """Return the resolvers, made as the configuration says.
 
         Raises:
-            ConfigurationError: When a resolver is not installed or refuses its arguments.
+            ConfigurationError: When one is not installed or refuses its arguments.
         """
         made = {
             name: _make(name, self.resolvers.get(name, {}))
@@ -62,36 +71,43 @@ class Config:
         }
         # A resolver beside the chain answers to its scheme, as the first of its kind.
         instances = {
-            cast("tuple[str, str]", _split(name)): resolver
+            _split(name): resolver
             for name, resolver in made.items()
             if "://" in name or name not in self.chain
         }
         chain = [made[name] for name in self.chain]
-        secrets = Resolution(chain, instances=instances, **self.resolution)
-        return Sender(secrets=secrets, retry=self.retry)
+        return Resolution(chain, instances=instances, policy=self.policy, **self.settings)
 
 
 def load(path: Path | None = None) -> Config:
-    """Return what a configuration file says.
+    """Return what a configuration file and the environment say; of both the environment wins.
 
     Args:
-        path: The file; None takes the one that ``WEBHOOK_STORAGE_CONFIG`` names, or the defaults.
+        path: The file; None takes the one that ``WEBHOOK_STORAGE_CONFIG`` names, if any.
 
     Raises:
         ConfigurationError: When the file is not there, or something in it is unknown or wrong.
+
+    Example:
+        ``WEBHOOK_STORAGE_SECRETS__CHAIN=env,vault`` and, for the resolver ``vault://prod``,
+        ``WEBHOOK_STORAGE_SECRETS__VAULT__PROD__ADDRESS=https://vault.example.com:8200``.
     """
-    if path is None:
-        named = os.environ.get(VARIABLE)
-        if not named:
-            return Config()
+    if path is None and (named := os.environ.get(VARIABLE)):
         path = Path(named)
-    document = _read(path)
+    document = _read(path) if path is not None else {}
     _check_names(document, _TABLES, "")
     secrets = _table(document, "secrets", "secrets")
-    known = ("chain", *_SECONDS, *_POLICIES)
-    tables = {name: value for name, value in secrets.items() if isinstance(value, dict)}
+    retry = _table(document, "retry", "retry")
+    _overlay(secrets, retry, os.environ)
+    hosts = _table(secrets, "hosts", "secrets.hosts")
+    tables = {
+        name: value
+        for name, value in secrets.items()
+        if isinstance(value, dict) and name != "hosts"
+    }
+    known = ("chain", "allow", "hosts", *_SECONDS, *_POLICIES)
     _check_schemes(tables, known)
-    plain = {name: value for name, value in secrets.items() if name not in tables}
+    plain = {name: value for name, value in secrets.items() if name not in (*tables, "hosts")}
     for name in registry.names(registry.RESOLVERS):
         _table(secrets, name, f"secrets.{name}")
     _check_names(plain, known, "secrets.")
@@ -100,9 +116,61 @@ def load(path: Path | None = None) -> Config:
     return Config(
         chain=_chain(plain),
         resolvers=tables,
-        resolution=_resolution(plain),
-        retry=_retry(_table(document, "retry", "retry")),
+        settings=_settings(plain),
+        policy=_policy(plain.get("allow"), hosts),
+        retry=_retry(retry),
     )
+
+
+def _overlay(
+    secrets: dict[str, Any], retry: dict[str, Any], environment: Mapping[str, str]
+) -> None:
+    """Put what environment variables say over what the file says.
+
+    Two underscores stand for the dots of a table's name: ``SECRETS__TTL`` is ``ttl`` in
+    ``[secrets]``, ``SECRETS__VAULT__ADDRESS`` is ``address`` in ``[secrets.vault]``, and with one
+    more word between them it is in ``[secrets."vault://word"]``.
+    """
+    for variable, text in environment.items():
+        table, *words = variable.removeprefix(PREFIX).lower().split("__")
+        if not variable.startswith(PREFIX) or not words:
+            continue
+        match table, words:
+            case "retry", [name]:
+                retry[name] = _value(text)
+            case "secrets", [name]:
+                secrets[name] = _list(text) if name in _LISTS else _value(text)
+            case "secrets", [scheme, name]:
+                _set(secrets, scheme, name, text)
+            case "secrets", [scheme, instance, name]:
+                _set(secrets, f"{scheme}://{instance}", name, text)
+            case _:
+                message = "this environment variable leads to no setting"
+                hint = f"it has the form {PREFIX}SECRETS__NAME, or {PREFIX}RETRY__NAME"
+                raise ConfigurationError(message, path=variable, hint=hint)
+
+
+def _set(secrets: dict[str, Any], resolver: str, name: str, text: str) -> None:
+    table = secrets.setdefault(resolver, {})
+    if isinstance(table, dict):  # what is none is refused later
+        table[name] = _value(text)
+
+
+def _value(text: str) -> Any:
+    """Return a value as a TOML file spells it; text can do without its quotes."""
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return document["value"] if len(document) == 1 else text
+
+
+def _list(text: str) -> Any:
+    """Return a TOML list, or words between commas."""
+    value = _value(text)
+    if not isinstance(value, str):
+        return value
+    return [word for word in map(str.strip, text.split(",")) if word]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -164,7 +232,16 @@ def _chain(table: Mapping[str, Any]) -> Sequence[str]:
     return tuple(chain)
 
 
-def _resolution(table: Mapping[str, Any]) -> dict[str, Any]:
+def _policy(allow: Any, hosts: Mapping[str, Any]) -> Policy:
+    """Return what definitions may do."""
+    try:
+        return Policy(allow=allow, hosts=hosts)
+    except ConfigurationError as error:
+        path, message = f"secrets.{error.path}", str(error.args[0])
+    raise ConfigurationError(message, path=path)
+
+
+def _settings(table: Mapping[str, Any]) -> dict[str, Any]:
     settings = {name: value for name, value in table.items() if name in (*_SECONDS, *_POLICIES)}
     for name, value in settings.items():
         if name in _SECONDS:

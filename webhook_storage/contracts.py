@@ -122,10 +122,14 @@ class Resolver(ABC):
         scheme: The word before the colon in ``${vault:path#field}``, which selects this resolver.
         local: True when an answer costs no more than reading a small file. Local answers are not
             cached and not asked for in another thread.
+        has_instances: False where the store's own references look like ``scheme://a/b``, as
+            1Password's do: what stands after the slashes is then part of the reference, unless a
+            resolver is configured under that name.
     """
 
     scheme: ClassVar[str]
     local: ClassVar[bool] = False
+    has_instances: ClassVar[bool] = True
 
     @abstractmethod
     def resolve(

@@ -10,7 +10,8 @@ import os
 import threading
 import time
 from concurrent.futures import wait
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 from weakref import WeakSet
 
 from webhook_storage import registry
@@ -27,24 +28,21 @@ from webhook_storage.contracts import (
 )
 from webhook_storage.document import pick
 from webhook_storage.errors import ConfigurationError
+from webhook_storage.metrics import word
+from webhook_storage.policy import Policy
 from webhook_storage.walk import Answer, Memo, Plan, Walk, board, longest_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from webhook_storage.asking import Flight, Question
+    from webhook_storage.metrics import Meter
+    from webhook_storage.secret import SecretValue
     from webhook_storage.template import Reference
 
-Policy: TypeAlias = Literal["stop", "next"]
+Passing: TypeAlias = Literal["stop", "next"]
 
 _MOST_PLANS = 1024
-_WORDS: dict[type, str] = {
-    Found: "found",
-    NotFound: "not found",
-    Forbidden: "forbidden",
-    Unavailable: "unavailable",
-    Invalid: "invalid",
-}
 
 
 Answers: TypeAlias = "Mapping[Reference, Answer]"
@@ -94,8 +92,12 @@ class Resolution:
         ttl: Seconds for which a found secret is kept, give or take a tenth.
         negative_ttl: Seconds for which it is remembered that there is none.
         deadline: Seconds that one call may take.
+        stale_if_error: Seconds past its time for which a secret is still used when its resolver is
+            unavailable; 0 fails instead.
         on_forbidden: Whether the chain stops at a resolver that may not read the secret.
         on_unavailable: Whether the chain stops at a resolver that cannot be asked.
+        policy: What placeholders may name, and where each secret may go.
+        meter: Gets a `metrics.Measurement` for each answer.
         clock: Seconds that only go up; the cache lives by it.
 
     Raises:
@@ -106,12 +108,15 @@ class Resolution:
         self,
         chain: Sequence[Resolver],
         *,
-        instances: Mapping[tuple[str, str], Resolver] | None = None,
+        instances: Mapping[tuple[str, str | None], Resolver] | None = None,
         ttl: float = 300.0,
         negative_ttl: float = 10.0,
         deadline: float = 10.0,
-        on_forbidden: Policy = "stop",
-        on_unavailable: Policy = "stop",
+        stale_if_error: float = 0.0,
+        on_forbidden: Passing = "stop",
+        on_unavailable: Passing = "stop",
+        policy: Policy | None = None,
+        meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = {
@@ -119,16 +124,26 @@ class Resolution:
             "ttl": ttl,
             "negative_ttl": negative_ttl,
             "deadline": deadline,
+            "stale_if_error": stale_if_error,
             "on_forbidden": on_forbidden,
             "on_unavailable": on_unavailable,
+            "policy": policy,
+            "meter": meter,
             "clock": clock,
         }
         self._patience = Patience(
-            ttl=ttl, negative_ttl=negative_ttl, deadline=deadline, clock=clock
+            ttl=ttl,
+            negative_ttl=negative_ttl,
+            deadline=deadline,
+            stale_if_error=stale_if_error,
+            clock=clock,
         )
+        self.policy = policy or Policy()
+        self._measured = meter is not None
         policies = {Forbidden: on_forbidden, Unavailable: on_unavailable}
         self._passed = {NotFound, *(kind for kind, policy in policies.items() if policy == "next")}
-        self._askers = _askers(chain, instances or {}, self._patience)
+        make = partial(Asker, patience=self._patience, meter=meter)
+        self._askers = _askers(chain, instances or {}, make)
         self._chain = tuple(self._askers.values())[: len(chain)]
         self._reset()
         _alive.add(self)
@@ -164,10 +179,16 @@ class Resolution:
                     landing.cancel()
         return answers
 
-    def forget(self, references: Iterable[Reference]) -> None:
-        """Ask for these again next time, because a server refused their values."""
-        for reference in references:
+    def forget(self, refused: Mapping[Reference, SecretValue]) -> None:
+        """Ask for these again next time, because a server refused their values.
+
+        What is remembered now and is another value is left alone: somebody else has asked since.
+        """
+        for reference, value in refused.items():
             plan = self._plan(reference)
+            known = plan.memo and plan.memo.answer.outcome
+            if isinstance(known, Found) and known.value is not value:
+                continue
             plan.memo = None
             for question in plan.questions:
                 question.asker.forget(question)
@@ -207,17 +228,25 @@ class Resolution:
             return plan
 
     def _whom(self, reference: Reference) -> Sequence[Asker]:
-        """Return the resolvers to ask, in order; none when nobody has the scheme."""
+        """Return the resolvers to ask, in order; none when nobody has the scheme, or may be."""
+        if self.policy.forbids(reference):
+            return []
         if reference.scheme is None:
             return self._chain
         asker = self._askers.get(_label(reference.scheme, reference.instance))
         if asker is not None:
             return [asker]
-        alike = [asker for asker in self._chain if asker.resolver.scheme == reference.scheme]
-        return alike if reference.instance is None and len(alike) == 1 else []
+        alike = [each for each in self._askers.values() if each.resolver.scheme == reference.scheme]
+        if reference.instance is None:
+            alike = [each for each in alike if each in self._chain]
+        else:
+            alike = [each for each in alike if not each.resolver.has_instances]
+        return alike if len(alike) == 1 else []
 
     def _nobody(self, reference: Reference) -> Outcome:
         """Say what is wrong with a reference for which there is nobody to ask."""
+        if forbidden := self.policy.forbids(reference):
+            return forbidden
         if reference.scheme is None:
             return NotFound("no resolver is configured")
         wanted = _label(reference.scheme, reference.instance)
@@ -241,6 +270,9 @@ class Resolution:
             memo = plan.memo
             if memo is not None and memo.kept is plan.questions[0].kept and now < memo.kept.until:
                 answers[reference] = memo.answer
+                if self._measured:
+                    first = plan.questions[0]
+                    first.asker.tell(first, memo.kept.outcome, "cache")
             else:
                 walks.append(Walk(plan))
         return answers, walks
@@ -259,7 +291,7 @@ class Resolution:
             if not self._step(walks, answers, deadline):
                 if not deadline.remaining():
                     for walk in walks:
-                        self._end(walk, self._patience.late(), answers)
+                        self._end(walk, _late(walk), answers)
                 elif flights := board(walks):
                     return flights
             walks[:] = [walk for walk in walks if not walk.ended]
@@ -280,13 +312,16 @@ class Resolution:
                 local.setdefault(question.asker, {}).setdefault(question, []).append(walk)
                 continue
             else:
-                landed = walk.flight.outcome(question) if walk.flight is not None else None
-                outcome = landed or question.fresh(now)
+                outcome = walk.flight.outcome(question) if walk.flight is not None else None
+                if outcome is None and (outcome := question.fresh(now)) is not None:
+                    question.asker.tell(question, outcome, "cache")
             if outcome is not None:
                 self._take(walk, outcome, answers)
                 moved = True
         for asker, group in local.items():
+            started = time.perf_counter()
             for question, outcome in asker.ask(group, deadline).items():
+                asker.tell(question, outcome, "asked", time.perf_counter() - started)
                 for walk in group[question]:
                     self._take(walk, outcome, answers)
         return moved or bool(local)
@@ -317,6 +352,12 @@ class Resolution:
         return answer
 
 
+def _late(walk: Walk) -> Outcome:
+    """Return what a walk comes to whose time is over; one with nobody to ask has ended before."""
+    question = cast("Question", walk.question)
+    return pick(question.asker.late(question), walk.plan.reference.field)
+
+
 def _absent(outcome: Outcome) -> bool:
     """Tell whether a resolver does not have it, the one outcome that speaks for nobody else."""
     return type(outcome) is NotFound
@@ -335,8 +376,8 @@ def _nowhere(labels: Sequence[str], outcomes: Sequence[Outcome]) -> Outcome:
 def _explanation(walk: Walk, outcome: Outcome) -> Explanation:
     """Return what became of a walk."""
     said = zip(walk.plan.labels, walk.outcomes, strict=False)
-    steps = tuple(Step(label, _WORDS[type(each)], _detail(each)) for label, each in said)
-    return Explanation(str(walk.plan.reference), _WORDS[type(outcome)], _detail(outcome), steps)
+    steps = tuple(Step(label, word(each), _detail(each)) for label, each in said)
+    return Explanation(str(walk.plan.reference), word(outcome), _detail(outcome), steps)
 
 
 def _detail(outcome: Outcome) -> str:
@@ -353,8 +394,8 @@ def _label(scheme: str, instance: str | None) -> str:
 
 def _askers(
     chain: Sequence[Resolver],
-    instances: Mapping[tuple[str, str], Resolver],
-    patience: Patience,
+    instances: Mapping[tuple[str, str | None], Resolver],
+    make: Callable[[str, Resolver], Asker],
 ) -> dict[str, Asker]:
     """Return the resolvers of the chain and then the others, by their names."""
     askers: dict[str, Asker] = {}
@@ -366,10 +407,10 @@ def _askers(
                 f'The chain has two resolvers with the name "{label}".',
                 hint="Give each of them an instance name in `instances`, and list it in the chain.",
             )
-        askers[label] = Asker(label, resolver, patience)
+        askers[label] = make(label, resolver)
     for key, resolver in instances.items():
         label = _label(*key)
-        askers.setdefault(label, Asker(label, resolver, patience))
+        askers.setdefault(label, make(label, resolver))
     return askers
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
-from webhook_storage import registry
+from webhook_storage import config, registry
 from webhook_storage.answer import Receiver, Reply, check_sent, describe, refusal
 from webhook_storage.artifact import MeasuredBody
 from webhook_storage.contracts import Exchange, Request, Response, Transport, Wanted, WireRequest
@@ -29,23 +29,22 @@ from webhook_storage.preview import Preview, preview
 from webhook_storage.redirect import next_hop
 from webhook_storage.render import render, templates
 from webhook_storage.resolution import Resolution
-from webhook_storage.retry import IDEMPOTENT_METHODS, RETRY_STATUSES, RetryPolicy
+from webhook_storage.retry import IDEMPOTENT_METHODS, RETRY_STATUSES
 from webhook_storage.secret import SecretValue, redacted_logs
-from webhook_storage.template import parse
+from webhook_storage.template import Reference, parse
 from webhook_storage.values import Values, ask
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from webhook_storage.contracts import Resolver
+    from webhook_storage.retry import RetryPolicy
     from webhook_storage.secret import Redactor
 
 T = TypeVar("T")
 
 log = logging.getLogger("webhook_storage")
-
-DEFAULT_CHAIN = ("env", "dotenv", "directory")
-"""Who is asked for a bare ``${NAME}``, in this order, unless a sender is told otherwise."""
 
 _MAX_HOPS = 5
 
@@ -55,10 +54,11 @@ class Sender:
 
     A storage is data and names secrets; a sender resolves them and sends. Every operation uses the
     current sender: the one whose ``with`` block is entered, else the installed one, else a default.
+    What is not given is as the process's configuration says, see `config.load`.
 
     Args:
-        secrets: Resolvers, asked in this order; by default the environment, ``.env`` in the current
-            directory and the secrets directory. A `Resolution` is used as it is.
+        secrets: Resolvers, asked in this order; without a configuration the environment, ``.env``
+            in the current directory and the secrets directory. A `Resolution` is used as it is.
         transport: Used for the URL schemes that it names; others are found by entry point.
         retry: When to send again.
 
@@ -80,7 +80,7 @@ class Sender:
         if secrets is not None and not isinstance(secrets, Resolution):
             secrets = Resolution(secrets)
         self._resolution = secrets
-        self._retry = retry or RetryPolicy()
+        self._retry = retry
         self._transports: dict[str, Transport] = {}
         if transport is not None:
             self._transports = dict.fromkeys(transport.schemes, transport)
@@ -107,6 +107,20 @@ class Sender:
         if unused:
             self.close()
 
+    @classmethod
+    def from_config(cls, path: Path | None = None, *, transport: Transport | None = None) -> Self:
+        """Return a sender that is made as a configuration file says, and its environment.
+
+        Args:
+            path: The file; None takes the one that ``WEBHOOK_STORAGE_CONFIG`` names, if any.
+            transport: As in the constructor.
+
+        Raises:
+            ConfigurationError: Something in it is unknown or wrong, or a resolver refuses it.
+        """
+        said = config.load(path)
+        return cls(secrets=said.resolution(), transport=transport, retry=said.retry)
+
     def install(self) -> Self:
         """Make this the sender of the whole process, wherever none is entered."""
         global _installed  # noqa: PLW0603 - that is what it is for
@@ -124,11 +138,7 @@ class Sender:
     def resolution(self) -> Resolution:
         """Return what answers for secrets."""
         if self._resolution is None:
-            names = DEFAULT_CHAIN
-            chain = [registry.load("webhook_storage.resolvers", name) for name in names]
-            self._resolution = Resolution(
-                [cast("Callable[[], Resolver]", make)() for make in chain]
-            )
+            self._resolution = config.load().resolution()
         return self._resolution
 
     def run(self, exchange: Exchange[T]) -> T:
@@ -167,16 +177,16 @@ class Sender:
         """Drive the exchange: what it yields is fulfilled, what fails is told to it."""
         respond: Callable[[Any], Request | Wanted] = exchange.send
         answer: Any = None
-        redactors: list[Redactor] = []
+        course = _Course()
         try:
             while True:
                 wish = respond(answer)
                 respond = exchange.send
                 try:
                     if isinstance(wish, Wanted):
-                        answer = yield from self._fetch_secrets(wish)
+                        answer = yield from self._fetch_secrets(wish, course)
                     else:
-                        answer = yield from self._deliver(wish, redactors)
+                        answer = yield from self._deliver(wish, course)
                 except WebhookStorageError as error:
                     respond, answer = exchange.throw, error
         except StopIteration as stop:
@@ -185,15 +195,16 @@ class Sender:
             # An exchange has seen answers, which may echo a secret, and may be somebody else's.
             # An error of ours that it passes on is masked where that is needed.
             if error is not answer:
-                for redactor in redactors:
+                for redactor in course.redactors:
                     _mask(error, redactor)
             raise
         finally:
             exchange.close()
 
-    def _fetch_secrets(self, wanted: Wanted) -> _Steps[dict[str, SecretValue]]:
+    def _fetch_secrets(self, wanted: Wanted, course: _Course) -> _Steps[dict[str, SecretValue]]:
         texts = [(name, parse(text)) for name, text in wanted.templates.items()]
         values = yield from ask(self.resolution, texts, {})
+        course.wanted += values.references
         return values.fill(wanted.templates)
 
     def _rehearse(self, exchange: Exchange[Any]) -> _Steps[Preview]:
@@ -203,19 +214,19 @@ class Sender:
             request = exchange.send({name: SecretValue("") for name in request.templates})
         exchange.close()
         values = yield from ask(self.resolution, templates(request), request.facts)
-        render(request, values.lookup)
+        self._check_hosts(request, render(request, values.lookup))
         return preview(request, values)
 
-    def _deliver(self, request: Request, redactors: list[Redactor]) -> _Steps[Response]:
+    def _deliver(self, request: Request, course: _Course) -> _Steps[Response]:
         """Send one request until it is answered, refused for good, or the retry policy gives up."""
         values = yield from ask(self.resolution, templates(request), request.facts)
-        redactors.append(values.redactor)
+        course.redactors.append(values.redactor)
         started, attempt, renewed = time.monotonic(), 0, False
         while True:
             attempt += 1
             if isinstance(request.body, MeasuredBody):
                 request.body.complete = False
-            outcome = yield from self._attempt(request, values)
+            outcome = yield from self._attempt(request, values, course)
             elapsed = time.monotonic() - started
             _log(request, outcome, elapsed)
             if isinstance(outcome, Reply) and outcome.good:
@@ -226,7 +237,7 @@ class Sender:
                 newer = yield from self._renew(request, values)
                 if newer is not None:
                     values = newer
-                    redactors.append(values.redactor)
+                    course.redactors.append(values.redactor)
                     continue
             pause = self._pause(request, outcome, attempt, elapsed)
             if pause is None:
@@ -235,7 +246,7 @@ class Sender:
 
     def _renew(self, request: Request, values: Values) -> _Steps[Values | None]:
         """Ask again for the secrets of a refused request; None when none of them changed."""
-        self.resolution.forget(values.references)
+        self.resolution.forget(values.found)
         newer = yield from ask(self.resolution, templates(request), request.facts)
         return None if newer.same_as(values) else newer
 
@@ -253,11 +264,17 @@ class Sender:
             retry_after = outcome.headers.get("retry-after")
         elif not (outcome.retryable and (repeatable or isinstance(outcome, ConnectError))):
             return None
+        if self._retry is None:
+            self._retry = config.load().retry
         return self._retry.delay(attempt=attempt, elapsed=elapsed, retry_after=retry_after)
 
-    def _attempt(self, request: Request, values: Values) -> _Steps[Reply | TransportError]:
+    def _attempt(
+        self, request: Request, values: Values, course: _Course
+    ) -> _Steps[Reply | TransportError]:
         """Send once, through all redirects that may be followed."""
-        wire: WireRequest | None = render(request, values.lookup)
+        first = render(request, values.lookup)
+        self._check_hosts(request, first, course.wanted)
+        wire: WireRequest | None = first
         hops = 0
         while wire is not None:
             try:
@@ -271,6 +288,27 @@ class Sender:
             hops += 1
         return cast("Reply", reply)
 
+    def _check_hosts(
+        self,
+        request: Request,
+        wire: WireRequest,
+        wanted: Sequence[Reference] = (),
+    ) -> None:
+        """Refuse a request that would take a secret where the policy does not let it go.
+
+        What an exchange wanted for itself may be in any of its requests, in whatever form.
+        """
+        policy = self.resolution.policy
+        if not policy.hosts:
+            return
+        what = f"{request.method} {request.url}"
+        carried, proxied = list(wanted), list[Reference]()
+        for argument, template in templates(request):
+            (proxied if argument == "proxies" else carried).extend(template.references())
+        policy.check(carried, wire.url, what)
+        for proxy in (wire.proxies or {}).values():
+            policy.check(proxied, proxy, f"the proxy of {what}")
+
     def _transport(self, wire: WireRequest) -> Transport:
         scheme = wire.url.partition(":")[0]
         transport = self._transports.get(scheme)
@@ -282,6 +320,21 @@ class Sender:
             for served in transport.schemes:
                 self._transports.setdefault(served, transport)
         return self._transports[scheme]
+
+
+class _Course:
+    """What is known of an operation so far.
+
+    Attributes:
+        redactors: Take the values of its requests out of text.
+        wanted: The secrets that the exchange has got for itself.
+    """
+
+    __slots__ = ("redactors", "wanted")
+
+    def __init__(self) -> None:
+        self.redactors: list[Redactor] = []
+        self.wanted: list[Reference] = []
 
 
 # --- effects: what differs between threads and event loops ---------------------------------------

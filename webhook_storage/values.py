@@ -46,30 +46,31 @@ class Values:
 
     Attributes:
         references: The secrets among them.
+        found: Their values.
         redactor: Takes their values out of text.
     """
 
-    __slots__ = ("_facts", "_found", "redactor", "references")
+    __slots__ = ("_facts", "found", "redactor", "references")
 
     def __init__(self, found: Mapping[Reference, SecretValue], facts: Facts) -> None:
         """Keep secrets and facts apart."""
         self.references = tuple(found)
         self.redactor = Redactor(found.values())
-        self._found = found
+        self.found = found
         self._facts = facts
 
     def lookup(self, source: Reference | Fact) -> str | None:
         """Return the value of a placeholder, None when it has none."""
         if isinstance(source, Fact):
             return _fact(self._facts, source.name)
-        value = self._found.get(source)
+        value = self.found.get(source)
         return None if value is None else value.reveal()
 
     def marks(self, source: Reference | Fact) -> str | None:
         """Return facts as they are and for a secret a mark which any place accepts."""
         if isinstance(source, Fact):
             return _fact(self._facts, source.name)
-        value = self._found.get(source)
+        value = self.found.get(source)
         return None if value is None else _mark(self.references.index(source), value)
 
     def spellings(self) -> dict[str, tuple[str, str]]:
@@ -85,7 +86,7 @@ class Values:
 
     def same_as(self, other: Values) -> bool:
         """Tell whether all secrets are what they were."""
-        return self._found == other._found
+        return self.found == other.found
 
     def fill(self, texts: Mapping[str, str]) -> dict[str, SecretValue]:
         """Return each template filled, as a secret."""

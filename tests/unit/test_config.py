@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from webhook_storage import Sender, Webhook
 from webhook_storage.config import Config, load
 from webhook_storage.contracts import Resolver
 from webhook_storage.errors import ConfigurationError, MissingExtraError
 from webhook_storage.retry import RetryPolicy
 from webhook_storage.template import Reference, parse
-from webhook_storage.testing import canary, find_leaks
+from webhook_storage.testing import FakeTransport, canary, find_leaks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,8 +32,7 @@ def reference(text: str) -> Reference:
 
 def outcome(config: Config, text: str) -> str:
     """Return in a word what the configured resolvers make of a placeholder."""
-    with config.sender() as sender:
-        return sender.resolution.explain([reference(text)])[0].outcome
+    return config.resolution().explain([reference(text)])[0].outcome
 
 
 def test_without_a_file_the_defaults_hold() -> None:
@@ -72,7 +72,7 @@ def test_everything(file: Path) -> None:
     assert ("env", "directory") == config.chain
     assert {"env": {"prefix": "APP_"}, "directory": {"paths": ["/nowhere"]}} == config.resolvers
     assert RetryPolicy(attempts=2, max_delay=1.5) == config.retry
-    assert "<Resolution env, directory>" == repr(config.sender().resolution)
+    assert "<Resolution env, directory>" == repr(config.resolution())
 
 
 def test_resolver_takes_its_settings(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_settings_that_a_resolver_refuses(file: Path) -> None:
     """A resolver's own complaint gets the path of its table."""
     file.write_text('[secrets]\nchain = ["vault"]\n[secrets.vault]\nnames = "no place"\n')
     with pytest.raises(ConfigurationError) as caught:
-        load(file).sender()
+        load(file).resolution()
     assert "secrets.vault.names" == caught.value.path
 
 
@@ -170,7 +170,7 @@ def test_settings_of_another_type(file: Path) -> None:
     value = canary()
     file.write_text(f"[secrets.env]\nallow = 1\nprefix = '{value}'\n")
     with pytest.raises(ConfigurationError, match="TypeError") as caught:
-        load(file).sender()
+        load(file).resolution()
     assert "secrets.env" == caught.value.path
     assert (None, None) == (caught.value.__cause__, caught.value.__context__)
     assert [] == find_leaks(str(caught.value), value)
@@ -227,4 +227,135 @@ def test_what_is_installed_is_no_good(
     """A resolver without its library says which extra to install; what is none is refused."""
     monkeypatch.setattr("webhook_storage.registry.load", lambda group, name: installed)
     with pytest.raises(error):
-        Config(chain=("env",)).sender()
+        Config(chain=("env",)).resolution()
+
+
+# --- policy ---
+
+
+def test_policy(file: Path) -> None:
+    """What definitions may do stands in the file, in its order."""
+    file.write_text("""
+        [secrets]
+        allow = ["FILES_*", "vault:secret/app"]
+        [secrets.hosts]
+        "FILES_*" = ["files.example.com"]
+        "*" = []
+    """)
+    policy = load(file).resolution().policy
+    assert ("FILES_*", "vault:secret/app") == policy.allow
+    assert [("FILES_*", ("files.example.com",)), ("*", ())] == list(policy.hosts.items())
+
+
+def test_without_a_policy_everything_is_allowed(file: Path) -> None:
+    """An empty list is a policy, none is none."""
+    file.write_text("[secrets]\nallow = []\n")
+    assert () == load(file).resolution().policy.allow
+    assert None is load().resolution().policy.allow
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ('[secrets]\nallow = "FILES_*"', "secrets.allow"),
+        ("[secrets]\nallow = [1]", "secrets.allow"),
+        ('[secrets.hosts]\nTOKEN = "files.example.com"', "secrets.hosts.TOKEN"),
+        ("[secrets]\nhosts = []", "secrets.hosts"),
+    ],
+)
+def test_a_policy_that_is_none(file: Path, text: str, path: str) -> None:
+    """A text in place of a list is told with its path."""
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+    assert path == caught.value.path
+
+
+# --- the environment ---
+
+
+def test_the_environment_says_what_a_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting has a variable; text needs no quotes, a list of words no brackets."""
+    for name, text in {
+        "SECRETS__CHAIN": "env, vault ,vault://prod",
+        "SECRETS__ALLOW": '["A,B", "C"]',
+        "SECRETS__TTL": "60",
+        "SECRETS__STALE_IF_ERROR": "3600",
+        "SECRETS__ON_FORBIDDEN": "next",
+        "SECRETS__HOSTS": '{ "TOKEN" = ["files.example.com"] }',
+        "SECRETS__ENV__PREFIX": "APP_",
+        "SECRETS__VAULT__ADDRESS": "http://127.0.0.1:8200",
+        "SECRETS__VAULT__PROD__ADDRESS": '"http://127.0.0.1:8201"',
+        "RETRY__ATTEMPTS": "2",
+    }.items():
+        monkeypatch.setenv(f"WEBHOOK_STORAGE_{name}", text)
+    config = load()
+    assert ("env", "vault", "vault://prod") == config.chain
+    assert ("A,B", "C") == config.policy.allow
+    assert {"TOKEN": ("files.example.com",)} == config.policy.hosts
+    assert {"ttl": 60, "stale_if_error": 3600, "on_forbidden": "next"} == config.settings
+    assert {
+        "env": {"prefix": "APP_"},
+        "vault": {"address": "http://127.0.0.1:8200"},
+        "vault://prod": {"address": "http://127.0.0.1:8201"},
+    } == config.resolvers
+    assert RetryPolicy(attempts=2) == config.retry
+    assert "<Resolution env, vault, vault://prod>" == repr(config.resolution())
+
+
+def test_the_environment_wins(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable changes one setting of the file and leaves the others."""
+    file.write_text('[secrets]\nttl = 1\ndeadline = 2\n[secrets.env]\nprefix = "A_"\n')
+    monkeypatch.setenv("WEBHOOK_STORAGE_SECRETS__TTL", "3")
+    monkeypatch.setenv("WEBHOOK_STORAGE_SECRETS__ENV__ALLOW", '["A_B"]')
+    config = load(file)
+    assert {"ttl": 3, "deadline": 2} == config.settings
+    assert {"env": {"prefix": "A_", "allow": ["A_B"]}} == config.resolvers
+
+
+@pytest.mark.parametrize("name", ["SECRET__TTL", "SECRETS__A__B__C__D", "RETRY__A__B", "SECRETS__"])
+def test_a_variable_that_leads_nowhere(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A misspelled variable is not passed over in silence."""
+    monkeypatch.setenv(f"WEBHOOK_STORAGE_{name}", "1")
+    with pytest.raises(ConfigurationError):
+        load()
+
+
+def test_other_variables_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable without two underscores, such as that of the file, is no setting."""
+    monkeypatch.setenv("WEBHOOK_STORAGE_PASSWORD", "1")
+    assert Config() == load()
+
+
+def test_a_value_is_one_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line break in a variable does not bring in another setting."""
+    monkeypatch.setenv("WEBHOOK_STORAGE_SECRETS__TTL", "1\nother = 2")
+    with pytest.raises(ConfigurationError, match="number of seconds") as caught:
+        load()
+    assert "secrets.ttl" == caught.value.path
+
+
+# --- the default sender ---
+
+
+def test_a_sender_is_made_as_the_configuration_says(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not given to a sender is as the process's configuration says."""
+    file.write_text('[secrets]\nchain = ["env"]\n[retry]\nattempts = 7\n')
+    monkeypatch.setenv("WEBHOOK_STORAGE_CONFIG", str(file))
+    assert "<Resolution env>" == repr(Sender().resolution)
+    sender = Sender.from_config()
+    assert ("<Resolution env>", RetryPolicy(attempts=7)) == (repr(sender.resolution), sender._retry)
+
+
+def test_a_wrong_configuration_stops_the_default_sender(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent by a process whose configuration cannot be read."""
+    monkeypatch.setenv("WEBHOOK_STORAGE_CONFIG", str(file))
+    transport = FakeTransport(lambda _: (200, {}, b""))
+    fetch = {"url": "https://files.test/f"}
+    with Sender(transport=transport), pytest.raises(ConfigurationError, match="no configuration"):
+        Webhook(fetch, "PUT", fetch, "GET").get()
+    assert [] == transport.requests

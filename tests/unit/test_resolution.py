@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from tests.unit.stores import Clock, Local, Other, Store, found, one
 from webhook_storage.contracts import (
     Deadline,
     Forbidden,
@@ -37,64 +38,6 @@ if TYPE_CHECKING:
 CANARY = "CANARY-7f3a"
 
 
-def found(text: str) -> Found:
-    """Return the outcome for a value."""
-    return Found(value=SecretValue(text))
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Store(Resolver):
-    """A store that answers from a dictionary and can be held up by an event."""
-
-    scheme: ClassVar[str] = "store"
-
-    def __init__(
-        self, outcomes: Mapping[str, Outcome] | None = None, *, default: Outcome | None = None
-    ) -> None:
-        self.outcomes = dict(outcomes or {})
-        self.default = default or NotFound()
-        self.calls: list[tuple[str, ...]] = []
-        self.entered = threading.Event()
-        self.gate = threading.Event()
-        self.gate.set()
-        self.closed = 0
-
-    def resolve(
-        self, references: Sequence[Reference], deadline: Deadline
-    ) -> Mapping[Reference, Outcome]:
-        """Answer when the gate is open."""
-        self.calls.append(tuple(str(reference) for reference in references))
-        self.entered.set()
-        self.gate.wait()
-        return {each: self.outcomes.get(each.name, self.default) for each in references}
-
-    def close(self) -> None:
-        """Count."""
-        self.closed += 1
-
-
-class Other(Store):
-    """A second store."""
-
-    scheme: ClassVar[str] = "other"
-
-
-class Local(Store):
-    """A store next door."""
-
-    scheme: ClassVar[str] = "local"
-    local: ClassVar[bool] = True
-
-
 @pytest.fixture
 def held() -> Iterator[Store]:
     """Return a store that answers nothing until its gate is opened."""
@@ -107,9 +50,10 @@ def held() -> Iterator[Store]:
             thread.join()
 
 
-def one(resolution: Resolution, reference: Reference) -> Outcome:
-    """Resolve one reference."""
-    return resolution.resolve([reference])[reference].outcome
+def value_of(outcome: Outcome) -> SecretValue:
+    """Return the secret that was found."""
+    assert isinstance(outcome, Found)
+    return outcome.value
 
 
 # --- whom to ask ---
@@ -429,9 +373,10 @@ def test_forgotten_values_are_asked_again() -> None:
     store = Store({"A": found('{"x": "old", "y": "old"}'), "B": found("kept")})
     resolution = Resolution([store])
     wanted = [Reference("A", field="x"), Reference("A", field="y"), Reference("B")]
-    resolution.resolve(wanted)
+    answers = resolution.resolve(wanted)
+    used = {wanted[0]: value_of(answers[wanted[0]].outcome)}
     store.outcomes = dict.fromkeys("AB", found('{"x": "new", "y": "new"}'))
-    resolution.forget(wanted[:1])
+    resolution.forget(used)
     answers = resolution.resolve(wanted)
     assert [answers[each].outcome for each in wanted] == [found("new"), found("new"), found("kept")]
     assert store.calls == [("A", "B"), ("A",)]
@@ -442,7 +387,7 @@ def test_forgetting_ends_no_pause() -> None:
     store = Store(default=Unavailable("down"))
     resolution = Resolution([store], clock=Clock())
     one(resolution, Reference("A"))
-    resolution.forget([Reference("A")])
+    resolution.forget({Reference("A"): SecretValue("refused")})
     one(resolution, Reference("A"))
     assert len(store.calls) == 1
 
@@ -453,7 +398,7 @@ def test_answer_under_way_is_forgotten_too(held: Store) -> None:
     early = threading.Thread(target=one, args=(resolution, Reference("A")))
     early.start()
     held.entered.wait()
-    resolution.forget([Reference("A")])
+    resolution.forget({Reference("A"): SecretValue("refused")})
     held.gate.set()
     early.join()
     one(resolution, Reference("A"))

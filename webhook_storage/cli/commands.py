@@ -234,9 +234,9 @@ def _load(definition: str) -> Storage:
 
 def _sender(context: typer.Context) -> Sender:
     """Return the sender that the configuration describes."""
-    from webhook_storage.config import load  # noqa: PLC0415
+    from webhook_storage.sender import Sender  # noqa: PLC0415
 
-    return load(context.obj).sender()
+    return Sender.from_config(context.obj)
 
 
 def _put(storage: Storage, definition: str, file: Path, key: str | None) -> Receipt:

@@ -1,0 +1,103 @@
+"""Where a reference leads in a store: its own path, or the place that bare names have there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from webhook_storage.contracts import Found, Invalid, NotFound, Outcome
+from webhook_storage.document import MISSING, parse, select, spell
+from webhook_storage.errors import ConfigurationError
+from webhook_storage.secret import SecretValue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from webhook_storage.template import Reference
+
+NAME = "{name}"
+
+
+class Place(NamedTuple):
+    """What to ask a store for.
+
+    Attributes:
+        path: The secret, in the store's spelling.
+        field: The one field of it that is wanted; None leaves that to the caller.
+    """
+
+    path: str
+    field: str | None = None
+
+
+def check_names(names: str | None) -> None:
+    """Refuse a pattern that would lead all bare names to the same place.
+
+    Raises:
+        ConfigurationError: It lacks ``{name}``.
+    """
+    if names is not None and NAME not in names:
+        message = f"names must hold {NAME}, for example team/flows#{NAME}"
+        raise ConfigurationError(message, path="names")
+
+
+def place_of(reference: Reference, names: str | None) -> Place | NotFound:
+    """Return where a reference leads.
+
+    Args:
+        reference: A bare one, or one with a scheme, whose path is taken as it is.
+        names: Where bare names lie, with ``{name}`` in it and perhaps ``#`` and a field: for
+            example ``team/flows#{name}``. None when they are not looked for.
+
+    Example:
+        >>> from webhook_storage.template import Reference
+        >>> place_of(Reference("TOKEN"), "team/flows#{name}")
+        Place(path='team/flows', field='TOKEN')
+    """
+    if reference.scheme is not None:
+        return Place(reference.name)
+    if names is None:
+        return NotFound("bare names are not looked for, as `names` is not set")
+    path, _, field = names.partition("#")
+    filled = field.replace(NAME, reference.name)
+    return Place(path.replace(NAME, reference.name), filled or None)
+
+
+def options_of(reference: Reference, allowed: Iterable[str] = ()) -> dict[str, str] | Invalid:
+    """Return what stands after the question mark of a reference, if all of it is known."""
+    options, known = dict(reference.options), tuple(allowed)
+    for name in options:
+        if name not in known:
+            there_are = f"only {_listed(known)}" if known else "it takes none"
+            return Invalid(f'has no option "{name}", {there_are}')
+    return options
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(f'"{name}"' for name in names)
+
+
+def is_segment(text: str) -> bool:
+    """Tell whether this can stand between two slashes of a URL without changing the path."""
+    dots = text.lower().replace("%2e", ".")
+    return (
+        bool(text)
+        and dots not in {".", ".."}
+        and text.isprintable()
+        and set(text).isdisjoint("/?#\\")
+    )
+
+
+def field_of(outcome: Outcome, field: str | None) -> Outcome:
+    """Return one field of a secret as a value of its own; with no field named, all of it."""
+    if field is None or not isinstance(outcome, Found):
+        return outcome
+    document = parse(outcome.value.reveal())
+    if document is MISSING:
+        return Invalid("is not JSON, so it has no fields")
+    part = select(document, field)
+    if part is MISSING or part is None:
+        return NotFound("the secret has no such field")
+    text = spell(part)
+    if text is None:
+        return Invalid("the field is no text")
+    return Found(value=SecretValue(text), version=outcome.version, lifetime=outcome.lifetime)

@@ -1,0 +1,21 @@
+"""What tests of storages and resolvers need: a transport without a network, a canary, a contract.
+
+Rule: nothing here knows a test framework; a check that fails raises `AssertionError`.
+"""
+
+from __future__ import annotations
+
+from webhook_storage.testing.leaks import canary, find_leaks
+from webhook_storage.testing.resolvers import ResolverCase, ResolverSuite, resolver_suite
+from webhook_storage.testing.transport import Answer, FakeTransport, SentRequest
+
+__all__ = [
+    "Answer",
+    "FakeTransport",
+    "ResolverCase",
+    "ResolverSuite",
+    "SentRequest",
+    "canary",
+    "find_leaks",
+    "resolver_suite",
+]

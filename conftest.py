@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.fleet.fixtures", "tests.docs.fixtures"]
 
 # What the machine of a test run may have set, and what would change how we behave.
-FOREIGN_PREFIXES = ("AWS_", "VAULT_", "WEBHOOK_STORAGE_")
+FOREIGN_PREFIXES = (
+    "AWS_", "AZURE_", "BAO_", "DOPPLER_", "GOOGLE_", "INFISICAL_", "KUBERNETES_", "OP_", "PREFECT_",
+    "PYTHON_KEYRING_", "VAULT_", "WEBHOOK_STORAGE_",
+)  # fmt: skip
 FOREIGN_NAMES = {
     "ALL_PROXY", "CURL_CA_BUNDLE", "FTP_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NETRC", "NO_PROXY",
     "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import imports, rendering, request, transfer
+from benchmarks import imports, request, resolving, transfer
 from benchmarks.figures import Figure, table
 
 _MEASUREMENTS = {
     "request": request.measure,
     "import": imports.measure,
     "transfer": transfer.measure,
-    "render": rendering.measure,
+    "secrets": resolving.measure,
 }
 
 

@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -29,8 +30,7 @@ _OCTETS = "application/octet-stream"
 def templates(request: Request) -> list[tuple[str, Template]]:
     """Return the templates of a request that have placeholders, with the argument they are in."""
     found: list[tuple[str, Template]] = []
-    for name in _TEMPLATED:
-        value = getattr(request, name)
+    for name, value in zip(_TEMPLATED, _templated(request), strict=True):
         if value:
             _collect(name, value, found)
     return found
@@ -40,15 +40,16 @@ _TEMPLATED = (
     "url", "params", "headers", "cookies", "json", "data", "auth", "multipart", "proxies", "cert",
     "verify",
 )  # fmt: skip
+_templated = attrgetter(*_TEMPLATED)
 
 
 def _collect(name: str, node: Any, found: list[tuple[str, Template]]) -> None:
     """Find the templates in a nested value; keys and bytes are none."""
     if isinstance(node, str):
         template = parse(node)
-        if not template.is_literal:
+        if template.sources:
             found.append((name, template))
-    elif isinstance(node, Mapping):
+    elif isinstance(node, (dict, Mapping)):  # a dict is told at once, a mapping slowly
         for child in node.values():
             _collect(name, child, found)
     elif isinstance(node, (list, tuple)):

@@ -45,25 +45,28 @@ class Values:
     """What the placeholders of a request stand for.
 
     Attributes:
-        references: The secrets among them.
-        found: Their values.
+        found: The values of the secrets among them.
         redactor: Takes their values out of text.
     """
 
-    __slots__ = ("_facts", "found", "redactor", "references")
+    __slots__ = ("_facts", "found", "redactor")
 
     def __init__(self, found: Mapping[Reference, SecretValue], facts: Facts) -> None:
         """Keep secrets and facts apart."""
-        self.references = tuple(found)
         self.redactor = Redactor(found.values())
         self.found = found
         self._facts = facts
 
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The secrets among them."""
+        return tuple(self.found)
+
     def lookup(self, source: Reference | Fact) -> str | None:
         """Return the value of a placeholder, None when it has none."""
-        if isinstance(source, Fact):
-            return _fact(self._facts, source.name)
-        value = self.found.get(source)
+        if type(source) is Fact:
+            return self._facts.get(source.name)
+        value = self.found.get(source)  # type: ignore[arg-type]  # it is a reference
         return None if value is None else value.reveal()
 
     def marks(self, source: Reference | Fact) -> str | None:
@@ -151,15 +154,19 @@ def ask(
         _check(texts, values, {})
         return values
     answers: Answers = yield _Ask(resolution, references)
-    found = {
-        reference: outcome.value
-        for reference in references
-        if isinstance(outcome := answers[reference].outcome, Found)
-    }
+    found: dict[Reference, SecretValue] = {}
+    given = True
+    for reference in references:
+        outcome = answers[reference].outcome
+        if type(outcome) is Found:
+            found[reference] = outcome.value
+            given = given and outcome.value.reveal() != ""
+    values = Values(found, facts)
     if len(found) < len(references):
         _check_outcomes(references, answers)
-    values = Values(found, facts)
-    _check(texts, values, answers)
+        given = False
+    if not given or any(text.facts() for _, text in texts):
+        _check(texts, values, answers)
     return values
 
 

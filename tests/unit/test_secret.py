@@ -186,6 +186,7 @@ MAY_REVEAL = {
     "webhook_storage.secret:_forms",
     "webhook_storage.values:Values.lookup",
     "webhook_storage.values:_mark",
+    "webhook_storage.values:ask",
     "webhook_storage_resolvers.vault:_field",
 }
 

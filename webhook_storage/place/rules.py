@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from webhook_storage.errors import TemplateError, UnsafeValueError
@@ -13,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Plan = TypeVar("Plan")
+
+_MOST_KEPT = 1024
 
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
 """Control characters, those of Latin-1 included."""
@@ -26,10 +27,18 @@ PLAIN = re.compile(r"\.*[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
 
 def kept(make: Callable[[Template], Plan]) -> Callable[[Template], Plan]:
     """Keep what depends on the template alone, unless the text is long."""
-    cached = lru_cache(maxsize=1024)(make)
+    plans: dict[str, Plan] = {}  # by text, whose hash is computed once
 
     def plan(template: Template) -> Plan:
-        return cached(template) if len(template.text) <= LONGEST_KEPT else make(template)
+        try:
+            return plans[template.text]
+        except KeyError:
+            made = make(template)
+        if len(template.text) <= LONGEST_KEPT:
+            plans[template.text] = made
+            if len(plans) > _MOST_KEPT:
+                plans.pop(next(iter(tuple(plans))), None)
+        return made
 
     return plan
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from webhook_storage.errors import TemplateError, UnsafeValueError
 from webhook_storage.place.documents import json_text
-from webhook_storage.place.rules import CONTROLS, Rule, last_filter, refused
-from webhook_storage.template import Lookup, Placeholder, Template
+from webhook_storage.place.rules import CONTROLS, Rule, kept, last_filter, refused
+from webhook_storage.template import Lookup, Placeholder, Source, Template, as_is
 
 _HEADER = Rule("a header", re.compile(r"[^\t -~]"), "a control character or one outside ASCII")
 _COOKIE = Rule(
@@ -36,13 +36,28 @@ def header(template: Template, lookup: Lookup) -> str:
         TemplateError: When the template's own text cannot stand in a header.
         UnsafeValueError: When a value cannot.
     """
+    return _header(template, lookup) if template.sources else _literal_header(template)
+
+
+@kept
+def _literal_header(template: Template) -> str:
+    """Return a header's value in which nothing is to be filled."""
+    return _header(template, _nothing)
+
+
+def _nothing(_: Source) -> None:
+    """Look up nothing."""
+
+
+def _header(template: Template, lookup: Lookup) -> str:
     text = json_text(template, lookup)
     if text is None:
         text = _fill(template, lookup, _HEADER)
     else:
         if not text.isascii():  # in JSON such a character stands in a string and can be escaped
             text = "".join(char if char.isascii() else json.dumps(char)[1:-1] for char in text)
-        _check_whole(template, text, _HEADER)
+        if _HEADER.bad.search(text):
+            raise _culprit(template, text, _HEADER)
     if text != text.strip(" \t"):
         raise _blank_at_an_edge(template.parts[0 if text[0] in " \t" else -1])
     return text
@@ -101,14 +116,12 @@ def plain(template: Template, lookup: Lookup) -> str:
 
 def _fill(template: Template, lookup: Lookup, rule: Rule) -> str:
     """Fill the template with values that the rule lets pass."""
-
-    def check(placeholder: Placeholder, value: str) -> str:
-        if rule.bad.search(value):
-            raise refused(placeholder, value, rule)
-        return value
-
-    text = template.fill(lookup, check)
-    _check_whole(template, text, rule)
+    text = template.fill(lookup, as_is)
+    if rule.bad.search(text):
+        for part in template.parts:
+            if isinstance(part, Placeholder) and rule.bad.search(value := part.value(lookup)):
+                raise refused(part, value, rule)
+        raise _culprit(template, text, rule)
     return text
 
 
@@ -122,16 +135,14 @@ def _marked_safe(placeholder: Placeholder, value: str) -> str:
     )
 
 
-def _check_whole(template: Template, text: str, rule: Rule) -> None:
-    """Refuse what no value was asked about: the author's own text, and raw values in JSON."""
+def _culprit(template: Template, text: str, rule: Rule) -> TemplateError | UnsafeValueError:
+    """Return the error for what no value is to blame for: the author's text, raw values in JSON."""
     found = rule.bad.search(text)
-    if found is None:
-        return
-    position = template.text.find(found.group())
+    position = template.text.find(found.group()) if found else -1
     if position < 0:
         names = tuple(str(source) for source in template.sources)
-        raise UnsafeValueError(f"A raw value in {rule.place} holds {rule.holds}", names=names)
-    raise TemplateError(f"The text of {rule.place} holds {rule.holds}.", position=position)
+        return UnsafeValueError(f"A raw value in {rule.place} holds {rule.holds}", names=names)
+    return TemplateError(f"The text of {rule.place} holds {rule.holds}.", position=position)
 
 
 def _blank_at_an_edge(part: str | Placeholder) -> UnsafeValueError | TemplateError:

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from concurrent.futures import wait
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 from weakref import WeakSet
@@ -221,7 +222,9 @@ class Resolution:
         with self._lock:
             plan = self._plans.get(reference)
             if plan is None:
-                questions = [asker.question(reference) for asker in self._whom(reference)]
+                questions = [
+                    asker.question(_as_asked(reference, asker)) for asker in self._whom(reference)
+                ]
                 plan = self._plans[reference] = Plan(reference, tuple(questions))
                 if len(self._plans) > _MOST_PLANS:
                     del self._plans[next(iter(self._plans))]
@@ -234,14 +237,16 @@ class Resolution:
         if reference.scheme is None:
             return self._chain
         asker = self._askers.get(_label(reference.scheme, reference.instance))
-        if asker is not None:
-            return [asker]
-        alike = [each for each in self._askers.values() if each.resolver.scheme == reference.scheme]
-        if reference.instance is None:
-            alike = [each for each in alike if each in self._chain]
-        else:
-            alike = [each for each in alike if not each.resolver.has_instances]
-        return alike if len(alike) == 1 else []
+        if asker is None:
+            asker = self._default(reference.scheme)
+            if asker and reference.instance is not None and asker.resolver.has_instances:
+                asker = None
+        return [asker] if asker else []
+
+    def _default(self, scheme: str) -> Asker | None:
+        """Return the resolver that is meant by a scheme alone."""
+        alike = [asker for asker in self._chain if asker.resolver.scheme == scheme]
+        return self._askers.get(scheme) or (alike[0] if len(alike) == 1 else None)
 
     def _nobody(self, reference: Reference) -> Outcome:
         """Say what is wrong with a reference for which there is nobody to ask."""
@@ -385,6 +390,14 @@ def _detail(outcome: Outcome) -> str:
     if isinstance(outcome, Found):
         return f"version {outcome.version}" if outcome.version else ""
     return outcome.detail
+
+
+def _as_asked(reference: Reference, asker: Asker) -> Reference:
+    """Return the reference as a resolver gets it: without what was only its own name."""
+    own = asker.label == _label(reference.scheme or "", reference.instance)
+    if reference.instance is None or asker.resolver.has_instances or not own:
+        return reference
+    return replace(reference, instance=None)
 
 
 def _label(scheme: str, instance: str | None) -> str:

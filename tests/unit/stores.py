@@ -76,3 +76,10 @@ class Local(Store):
 def one(resolution: Resolution, reference: Reference) -> Outcome:
     """Resolve one reference."""
     return resolution.resolve([reference])[reference].outcome
+
+
+class Native(Store):
+    """A store whose own references look like ``native://place/name``."""
+
+    scheme: ClassVar[str] = "native"
+    has_instances: ClassVar[bool] = False

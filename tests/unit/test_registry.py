@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from webhook_storage.errors import ConfigurationError, MissingExtraError, Unknow
 GROUP = "webhook_storage_test.resolvers"
 COMPANY = Path(__file__).parents[1] / "plugins" / "company_resolver"
 
-Install = Callable[[str, str, str], None]
+Install = Callable[..., None]
 
 
 @pytest.fixture
@@ -24,13 +25,13 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
 
-    def make(distribution: str, entry: str, code: str) -> None:
+    def make(distribution: str, entry: str, code: str, group: str = GROUP) -> None:
         metadata = tmp_path / f"{distribution}-1.0.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
         )
-        (metadata / "entry_points.txt").write_text(f"[{GROUP}]\n{entry}\n")
+        (metadata / "entry_points.txt").write_text(f"[{group}]\n{entry}\n")
         module = entry.partition("=")[2].partition(":")[0].strip()
         (tmp_path / f"{module}.py").write_text(code)
 
@@ -82,6 +83,18 @@ def test_two_distributions_with_one_name_are_both_named(install: Install) -> Non
         registry.load(GROUP, "same")
 
 
+def test_a_scheme_of_ours_that_another_distribution_claims_is_nobodys(
+    install: Install,
+) -> None:
+    """Nobody takes the place of a resolver that comes with the library: both are named."""
+    install("imposter", "env = plug_imposter:Thing", "raise RuntimeError", registry.RESOLVERS)
+    told = 'More than one distribution offers a resolver "env": imposter and webhook-storage.'
+    with pytest.raises(ConfigurationError, match=re.escape(told)) as caught:
+        registry.load(registry.RESOLVERS, "env")
+    assert "Uninstall all but one of them." == caught.value.hint
+    assert "plug_imposter" not in sys.modules
+
+
 def test_missing_dependency_names_the_module_and_the_distribution(install: Install) -> None:
     """A plug-in whose own dependency is missing is not called unknown."""
     install("one", "thing = plug_needy:Thing", "import plug_absent_dependency")
@@ -129,6 +142,12 @@ def test_nearest(word: str, expected: str | None) -> None:
 def test_did_you_mean_is_empty_when_nothing_is_near() -> None:
     """Nothing is appended to a message when no known word is near."""
     assert registry.did_you_mean("zzz", ["headers"]) == ""
+
+
+def test_company_resolver_is_short() -> None:
+    """A resolver of one's own is a module of less than 60 lines, blank ones included."""
+    module = COMPANY / "src" / "company_resolver" / "__init__.py"
+    assert len(module.read_text().splitlines()) < 60
 
 
 def test_company_resolver_is_found_once_it_is_installed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from tests.unit.stores import Clock, Local, Other, Store, found, one
+from tests.unit.stores import Clock, Local, Native, Other, Store, found, one
 from webhook_storage.contracts import (
     Deadline,
     Forbidden,
@@ -130,6 +130,25 @@ def test_only_resolver_of_a_scheme_needs_no_instance() -> None:
     assert one(alone, Reference("A", "store")) == found("prod")
     both = Resolution([prod, dev], instances={("store", "prod"): prod, ("store", "dev"): dev})
     assert isinstance(one(both, Reference("A", "store")), Invalid)
+
+
+def test_a_stores_own_references_are_no_instances() -> None:
+    """What stands after the slashes belongs to the reference, unless a resolver has that name."""
+    chained, prod = Native(default=found("of the chain")), Native(default=found("of prod"))
+    resolution = Resolution([chained], instances={("native", "prod"): prod})
+    own, named = Reference("item", "native", "vault"), Reference("vault/item", "native", "prod")
+    assert found("of the chain") == one(resolution, own)
+    assert found("of prod") == one(resolution, named)
+    assert [("native://vault/item",)] == chained.calls
+    assert [("native:vault/item",)] == prod.calls
+
+
+def test_a_store_beside_the_chain_gets_its_own_references() -> None:
+    """So does one that is given by its scheme alone, and no store of another kind."""
+    store = Native(default=found("value"))
+    resolution = Resolution([], instances={("native", None): store, ("store", None): Store()})
+    assert found("value") == one(resolution, Reference("item", "native", "vault"))
+    assert isinstance(one(resolution, Reference("item", "store", "vault")), Invalid)
 
 
 def test_unknown_scheme_says_which_there_are() -> None:

@@ -1,33 +1,26 @@
+"""A transport without a network, a canary, and the search for it."""
+
 from __future__ import annotations
 
 import base64
 import json
 import pickle
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook_storage.contracts import Deadline, Found, Invalid, NotFound, Outcome, Resolver
 from webhook_storage.errors import AuthenticationError, ConnectError
 from webhook_storage.retry import RetryPolicy
-from webhook_storage.secret import SecretValue
 from webhook_storage.sender import Sender
-from webhook_storage.template import Reference
-from webhook_storage.testing import (
-    FakeTransport,
-    SentRequest,
-    canary,
-    check_resolver,
-    find_leaks,
-)
+from webhook_storage.testing import FakeTransport, SentRequest, canary, find_leaks
 from webhook_storage.webhook import Webhook
 from webhook_storage_resolvers.mapping import MappingResolver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from webhook_storage.testing import Answer
 
@@ -183,133 +176,3 @@ def test_canary_can_be_sent() -> None:
     with sender(FakeTransport(server), key=value):
         Webhook(request, "PUT", request, "GET").get()
     assert (value, value) == (seen[0].headers["x-key"], seen[0].query["q"])
-
-
-# --- the contract of resolvers --------------------------------------------------------------------
-
-VALUE = canary()
-PRESENT, ABSENT = Reference("PRESENT"), Reference("ABSENT")
-
-
-class Good(Resolver):
-    """Keeps its promises."""
-
-    scheme: ClassVar[str] = "good"
-
-    def resolve(
-        self, references: Sequence[Reference], deadline: Deadline
-    ) -> Mapping[Reference, Outcome]:
-        return {reference: self.look_up(reference) for reference in references}
-
-    def look_up(self, reference: Reference) -> Outcome:
-        if reference.options:
-            return Invalid("takes no options")
-        return Found(value=SecretValue(VALUE)) if reference.name == "PRESENT" else NotFound()
-
-
-class Raises(Good):
-    def look_up(self, reference: Reference) -> Outcome:
-        if reference.name == "ABSENT":
-            raise LookupError(reference.name)
-        return super().look_up(reference)
-
-
-class ForgetsSome(Good):
-    def resolve(
-        self, references: Sequence[Reference], deadline: Deadline
-    ) -> Mapping[Reference, Outcome]:
-        return {references[0]: self.look_up(references[0])}
-
-
-class FindsAnything(Good):
-    def look_up(self, reference: Reference) -> Outcome:
-        found = super().look_up(reference)
-        return found if reference.name == "ABSENT" else Found(value=SecretValue(VALUE))
-
-
-class FindsAnother(Good):
-    def look_up(self, reference: Reference) -> Outcome:
-        return Found(value=SecretValue("another"))
-
-
-class SaysInvalid(Good):
-    def look_up(self, reference: Reference) -> Outcome:
-        found = super().look_up(reference)
-        return Invalid() if isinstance(found, NotFound) else found
-
-
-class IgnoresOptions(Good):
-    def look_up(self, reference: Reference) -> Outcome:
-        if reference.options:
-            return Found(value=SecretValue(VALUE))
-        return super().look_up(reference)
-
-
-class ShowsIt(Good):
-    def __init__(self) -> None:
-        self.seen = VALUE
-
-    def __repr__(self) -> str:
-        return f"<ShowsIt {self.seen!r}>"
-
-
-class ShowsItInHealth(Good):
-    def health(self) -> str:
-        return f"cannot be asked with {VALUE}"
-
-
-class KeepsIt(Good):
-    def __init__(self) -> None:
-        self.cache: dict[str, str] = {}
-
-    def look_up(self, reference: Reference) -> Outcome:
-        self.cache["PRESENT"] = VALUE
-        return super().look_up(reference)
-
-
-class EndsAtClose(Good):
-    closed = False
-
-    def look_up(self, reference: Reference) -> Outcome:
-        return NotFound() if self.closed else super().look_up(reference)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class HasNoScheme(Good):
-    scheme: ClassVar[str] = "Not A Scheme"
-
-
-def check(resolver: Resolver) -> None:
-    """Hold a resolver to the contract."""
-    check_resolver(resolver, present=PRESENT, value=VALUE, absent=ABSENT)
-
-
-def test_good_resolvers_pass() -> None:
-    """One that keeps its promises passes, and so does one that refuses to be pickled."""
-    check(Good())
-    check(MappingResolver({"PRESENT": VALUE}))
-
-
-@pytest.mark.parametrize(
-    ("resolver", "promise"),
-    [
-        (Raises, "never with an exception"),
-        (ForgetsSome, "with an outcome"),
-        (FindsAnything, "has no secret"),
-        (FindsAnother, "finds the secret"),
-        (SaysInvalid, "NotFound, not Invalid"),
-        (IgnoresOptions, "unknown option"),
-        (ShowsIt, "repr"),
-        (ShowsItInHealth, "health"),
-        (KeepsIt, "pickle"),
-        (EndsAtClose, "close"),
-        (HasNoScheme, "scheme"),
-    ],
-)
-def test_breaches_are_found(resolver: type[Resolver], promise: str) -> None:
-    """Each breach of the contract is found and named, and never with the value."""
-    with pytest.raises(AssertionError, match=promise) as caught:
-        check(resolver())
-    assert [] == find_leaks(str(caught.value), VALUE)

@@ -18,7 +18,8 @@ pytest_plugins = ["tests.fleet.fixtures", "tests.docs.fixtures"]
 
 # What the machine of a test run may have set, and what would change how we behave.
 FOREIGN_PREFIXES = (
-    "AWS_", "AZURE_", "BAO_", "DOPPLER_", "GOOGLE_", "INFISICAL_", "KUBERNETES_", "OP_", "PREFECT_",
+    "AWS_", "AZURE_", "BAO_", "CLOUDSDK_", "DOPPLER_", "GCE_", "GCLOUD_", "GOOGLE_", "INFISICAL_",
+    "KUBERNETES_", "OP_", "PREFECT_",
     "PYTHON_KEYRING_", "VAULT_", "WEBHOOK_STORAGE_",
 )  # fmt: skip
 FOREIGN_NAMES = {

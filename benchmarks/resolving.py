@@ -93,7 +93,8 @@ def _vault() -> Iterator[Any]:
     with _FarVault() as vault, patch.dict(os.environ, {"VAULT_TOKEN": vault.token}):
         for name, text in _SECRETS.items():
             vault.put(f"secret/{name}", {"value": text})
-        resolver = VaultResolver(address=vault.url, names="secret/{name}#value")
+        # Told the version of the engine, it need not ask for that once in each process.
+        resolver = VaultResolver(address=vault.url, names="secret/{name}#value", kv_version=2)
         yield vault, lambda: Resolution([resolver])
         resolver.close()
 

@@ -9,7 +9,9 @@ import random
 import threading
 import time
 from concurrent.futures import Future
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -266,7 +268,9 @@ class Asker:
             self._land(flight, Unavailable(f"{_MOST_STUCK} earlier questions were never answered"))
             return
         name = f"webhook-storage {self.label}"
-        thread = threading.Thread(target=self._travel, args=(flight,), name=name, daemon=True)
+        # Some clients find their settings in the context of whoever asks.
+        travel = partial(copy_context().run, self._travel, flight)
+        thread = threading.Thread(target=travel, name=name, daemon=True)
         try:
             thread.start()
         except RuntimeError:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import SupportsIndex
 
 T = TypeVar("T")
 
@@ -24,22 +26,22 @@ class PerProcess(Generic[T]):
         True
     """
 
-    __slots__ = ("_lock", "_made", "_pid")
+    __slots__ = ("__weakref__", "_lock", "_made")
 
     _lock: threading.Lock
     _made: T | None
-    _pid: int
 
     def __init__(self) -> None:
         """Hold nothing."""
         self._start()
+        _alive.add(self)
 
     def __repr__(self) -> str:
         """Show nothing of what is held."""
         return "<PerProcess>"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Leave behind what is held."""
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """Leave behind what is held, whatever the protocol."""
         return type(self), ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PerProcess[T]:
@@ -48,8 +50,6 @@ class PerProcess(Generic[T]):
 
     def get(self, make: Callable[[], T]) -> T:
         """Return what is held, made by the first to ask; what `make` raises is raised here."""
-        if self._pid != os.getpid():
-            self._start()
         with self._lock:
             if self._made is None:
                 self._made = make()
@@ -57,12 +57,10 @@ class PerProcess(Generic[T]):
 
     def peek(self) -> T | None:
         """Return what is held, None when nothing was made in this process."""
-        return self._made if self._pid == os.getpid() else None
+        return self._made
 
     def take(self) -> T | None:
         """Return what is held, and hold it no more; the caller closes it."""
-        if self._pid != os.getpid():
-            self._start()
         with self._lock:
             made, self._made = self._made, None
             return made
@@ -71,4 +69,16 @@ class PerProcess(Generic[T]):
         """Hold nothing, whoever held the lock before a fork."""
         self._lock = threading.Lock()
         self._made = None
-        self._pid = os.getpid()
+
+
+_alive: WeakSet[PerProcess[Any]] = WeakSet()
+
+
+def _after_fork() -> None:
+    """Let everything that the child process has start anew, before it has a second thread."""
+    for each in list(_alive):
+        each._start()  # noqa: SLF001 - a part of the class that must be a function
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

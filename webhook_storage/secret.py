@@ -32,7 +32,7 @@ _JSON_IN_HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 _LIBRARIES = (
     "aiohttp", "azure", "boto3", "botocore", "google", "h2", "hpack", "httpcore", "httpx", "httpx2",
-    "hvac", "requests", "urllib3",
+    "hvac", "keyring", "msal", "prefect", "requests", "secretstorage", "urllib3",
 )  # fmt: skip
 """Loggers, with all below them, that print requests or answers at DEBUG or INFO."""
 
@@ -288,9 +288,28 @@ _log_filter = _LogFilter()
 _loggers_seen = -1
 
 
+class _RecordFactory:
+    """Puts the filter on a logger that comes into being while a request is under way.
+
+    Libraries are loaded, and make their loggers, when they are first used. A record is made before
+    its logger's filters are asked, so that even the first one of a new logger is met.
+    """
+
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self._make = make
+
+    def __call__(self, name: str | None, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        if _in_flight.get() is not None and name and name.partition(".")[0] in _LIBRARIES:
+            logging.getLogger(name).addFilter(_log_filter)
+        return self._make(name, *args, **kwargs)
+
+
 def _cover_loggers() -> None:
     """Put the filter on each logger of the libraries, since a filter does not reach children."""
     global _loggers_seen  # noqa: PLW0603 - loggers are global, and so is what we know of them
+    factory = logging.getLogRecordFactory()
+    if not isinstance(factory, _RecordFactory):
+        logging.setLogRecordFactory(_RecordFactory(factory))
     existing = logging.root.manager.loggerDict
     if len(existing) == _loggers_seen:
         return

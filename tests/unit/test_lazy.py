@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from webhook_storage.lazy import PerProcess
+from webhook_storage.lazy import PerProcess, _after_fork
 
 CANARY = "CANARY-lazy-4d"
 
@@ -100,13 +100,11 @@ def test_taken_it_is_held_no_more(held: PerProcess[Client]) -> None:
 
 
 @pytest.mark.parametrize("method", ["get", "take", "peek"])
-def test_other_process_does_not_see_it(
-    held: PerProcess[Client], monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
+def test_other_process_does_not_see_it(held: PerProcess[Client], method: str) -> None:
     """In a child there is nothing yet, even when the parent's lock was held at the fork."""
     mine = held.get(Client)
     with held._lock:
-        monkeypatch.setattr(os, "getpid", lambda: -1)
+        _after_fork()
         if method == "get":
             assert mine is not held.get(Client)
         else:

@@ -10,6 +10,7 @@ import os
 import pickle
 import threading
 import warnings
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
@@ -455,6 +456,20 @@ def test_many_threads_ask_once(held: Store) -> None:
         thread.join()
     assert outcomes == [found("value")] * 32
     assert held.calls == [("A",)]
+
+
+def test_a_resolver_sees_the_context_of_who_asks() -> None:
+    """What a caller has set for its own context holds for the store's client too."""
+    setting: ContextVar[str] = ContextVar("setting")
+
+    class Contextual(Store):
+        def resolve(
+            self, references: Sequence[Reference], deadline: Deadline
+        ) -> Mapping[Reference, Outcome]:
+            return dict.fromkeys(references, found(setting.get("unset")))
+
+    setting.set("of the caller")
+    assert found("of the caller") == one(Resolution([Contextual()]), Reference("A"))
 
 
 async def test_many_tasks_ask_once(held: Store) -> None:

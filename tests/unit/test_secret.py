@@ -187,7 +187,11 @@ MAY_REVEAL = {
     "webhook_storage.values:Values.lookup",
     "webhook_storage.values:_mark",
     "webhook_storage.values:ask",
-    "webhook_storage_resolvers.vault:_field",
+    "webhook_storage_resolvers.azure:AzureResolver._ask",
+    "webhook_storage_resolvers.infisical_api:Api._send",
+    "webhook_storage_resolvers.naming:field_of",
+    "webhook_storage_resolvers.vault_client:VaultClient._client",
+    "webhook_storage_resolvers.vault_login:Login._question",
 }
 
 
@@ -416,13 +420,33 @@ def test_silenced_logs_let_nothing_pass(lines: list[str]) -> None:
     assert ["later {} ()"] == lines
 
 
-def test_a_logger_made_in_flight_is_covered_by_the_next_request(lines: list[str]) -> None:
-    """A library may make its loggers late."""
+def test_a_logger_made_in_flight_is_covered(lines: list[str]) -> None:
+    """A library that is loaded by its first use makes its loggers late."""
     with redacted_logs(Redactor([VALUE])):
-        logger = logging.getLogger("botocore.made.late")
-    with redacted_logs(Redactor([VALUE])):
-        logger.warning(CANARY)
+        logging.getLogger("botocore.made.late").warning(CANARY)
+    with silenced_logs():
+        logging.getLogger("botocore.made.later").warning(CANARY)
     assert [f"{MASK} {{}} ()"] == lines
+
+
+def test_a_programs_own_record_factory_stays(lines: list[str]) -> None:
+    """Who makes records in a way of their own keeps it, and it is covered as well."""
+    before = logging.getLogRecordFactory()
+
+    def own(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = before(*args, **kwargs)
+        record.extra_field = "own"
+        return record
+
+    logging.setLogRecordFactory(own)
+    try:
+        with redacted_logs(Redactor([VALUE])):
+            logging.getLogger("botocore.made.latest").warning(CANARY)
+        logging.getLogger("my.program").warning("fine")
+    finally:
+        logging.setLogRecordFactory(before)
+    own_field = "{'extra_field': 'own'} ()"
+    assert [f"{MASK} {own_field}", f"fine {own_field}"] == lines
 
 
 def test_silence_and_redaction_nest(lines: list[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from webhook_storage.contracts import Forbidden, Unavailable
+from webhook_storage.lazy import _after_fork
 from webhook_storage.secret import SecretValue
 from webhook_storage.token import Refusal, Token, TokenCache, _Held
 
@@ -226,6 +226,16 @@ def test_login_is_shared(tokens: TokenCache, answer: Token | Refusal) -> None:
     assert [None] == logins
 
 
+def test_old_refusal_is_told_to_nobody() -> None:
+    """A login that succeeded makes an end of the refusal before it."""
+    held = _Held()
+    held.keep(DOWN, 0.0)
+    assert (None, DOWN) == (held.token, held.refusal)
+    token = make_token()
+    held.keep(token, 0.0)
+    assert (token, None) == (held.token, held.refusal)
+
+
 def test_forgetting_waits_for_the_login(tokens: TokenCache) -> None:
     """A token that is forgotten while another login is under way does not take that one along."""
     old, new = make_token(), make_token()
@@ -251,14 +261,12 @@ def test_forgetting_waits_for_the_login(tokens: TokenCache) -> None:
 # --- what stays here ---
 
 
-def test_other_process_logs_in_for_itself(
-    tokens: TokenCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_process_logs_in_for_itself(tokens: TokenCache) -> None:
     """A child does not use the token of its parent, and its parent's lock does not stop it."""
     mine, theirs = make_token(), make_token()
     tokens.get(Service(mine))
     lock = tokens._held.get(_Held).lock
-    monkeypatch.setattr(os, "getpid", lambda: -1)
+    _after_fork()
     with lock:
         assert theirs is tokens.get(Service(theirs))
 

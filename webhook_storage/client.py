@@ -20,7 +20,7 @@ from webhook_storage.contracts import (
     WireResponse,
 )
 from webhook_storage.document import parse
-from webhook_storage.errors import TimedOutError, TransportError
+from webhook_storage.errors import TimedOutError, TransportError, WebhookStorageError
 from webhook_storage.lazy import PerProcess
 from webhook_storage.retry import parse_retry_after
 from webhook_storage.secret import silenced_logs
@@ -43,7 +43,7 @@ class HttpAnswer:
 
     Attributes:
         status: HTTP status code.
-        headers: Names in lower case.
+        headers: Names in lower case; of a repeated name the last value.
         body: All bytes of the body.
     """
 
@@ -87,12 +87,17 @@ class HttpAnswer:
 class HttpClient:
     """Sends to one secret store, with connections that this process keeps.
 
-    It can be pickled, and is used again after `close`.
+    It can be pickled, shared by threads, and used again after `close`. The proxies are those of the
+    environment, unless a question is direct.
 
     Args:
         verify: False, or the path of a CA bundle that is trusted as well.
         cert: Path of a client certificate, or of certificate and key.
         most_bytes: A longer answer is none.
+
+    Example:
+        >>> HttpClient().ask("GET", "ftp://vault.example.com/", Deadline(1))
+        Unavailable(detail='the address is not an URL of http or https', retry_after=None)
     """
 
     verify: bool | str = True
@@ -111,6 +116,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         json: Any = None,
         content: bytes | None = None,
+        direct: bool = False,
     ) -> HttpAnswer | Unavailable:
         """Send one request and return its answer, whatever its status.
 
@@ -119,26 +125,33 @@ class HttpClient:
             url: Absolute URL of http or https, encoded.
             deadline: When an answer is of no use any more.
             headers: What to send, with the values in it; ``Accept`` is that of JSON by default.
-            json: Document to send as the body.
-            content: Bytes to send as the body.
+            json: Document to send as the body; None for none.
+            content: Bytes to send as the body, as JSON unless `headers` say otherwise.
+            direct: Whether no proxy may see it: a service of this very machine.
 
         Returns:
             The answer, or why there is none.
         """
         if not deadline.remaining():
             return Unavailable("there was no time left to ask")
-        if json is not None:
-            content = json_module.dumps(json).encode()
+        headers = headers or {}
+        if not all(map(_is_sendable, headers.values())):
+            return Unavailable(
+                "the credential cannot be sent in a header; look for a line break in it"
+            )
         try:
+            if json is not None:
+                content = json_module.dumps(json).encode()
             with silenced_logs():
-                answer = self._send(method, url, deadline, headers or {}, content)
+                proxies: dict[str, str] | None = {} if direct else None
+                answer = self._send(method, url, deadline, headers, content, proxies)
                 return self._receive(answer, deadline)
-        except TransportError as error:
-            return Unavailable(str(error))  # a transport's words hold no value
+        except WebhookStorageError as error:
+            return Unavailable(str(error))  # our own words, and a transport's, hold no value
         except _TooLongError:
             return Unavailable(f"the answer has more than {self.most_bytes} bytes")
         except Exception as error:  # noqa: BLE001 - its text may hold a credential
-            return Unavailable(f"no connection, {type(error).__name__}")
+            return Unavailable(f"the request failed, {type(error).__name__}")
 
     def close(self) -> None:
         """Close idle connections."""
@@ -152,6 +165,7 @@ class HttpClient:
         deadline: Deadline,
         headers: Mapping[str, str],
         content: bytes | None,
+        proxies: dict[str, str] | None,
     ) -> WireResponse:
         """Send the request, with no more patience than there is time."""
         given = dict(_ALWAYS)
@@ -171,6 +185,7 @@ class HttpClient:
             timeout=(min(connect, seconds), min(wait, seconds)),
             verify=self.verify,
             cert=self.cert,
+            proxies=proxies,
         )
         return self._transport(url).send(wire)
 
@@ -191,14 +206,21 @@ class HttpClient:
 
     def _transport(self, url: str) -> Transport:
         """Return what sends to such URLs."""
-        scheme = url.partition(":")[0].lower()
-        if scheme not in {"http", "https"}:
+        scheme, _, rest = url.partition("://")
+        scheme = scheme.lower()
+        # Without a host it would be this machine that gets the credential.
+        if scheme not in {"http", "https"} or rest[:1] in {"", "/", "?", "#", ":", "@"}:
             raise TransportError("the address is not an URL of http or https")
         transports = self._transports.get(dict)
         if scheme not in transports:
             make = cast("Callable[[], Transport]", registry.load(registry.TRANSPORTS, scheme))
-            transports[scheme] = make()
+            transports.setdefault(scheme, make())  # another thread may have been first
         return transports[scheme]
+
+
+def _is_sendable(value: str) -> bool:
+    """Tell whether this can be a header's value: visible ASCII, with spaces inside (RFC 9110)."""
+    return value.isascii() and value.isprintable() and value == value.strip()
 
 
 class _TooLongError(Exception):

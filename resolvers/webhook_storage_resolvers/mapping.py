@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn, Self, SupportsIndex
 
 from webhook_storage.contracts import Deadline, Found, Invalid, NotFound, Outcome, Resolver
 from webhook_storage.secret import SecretValue
+from webhook_storage_resolvers.naming import options_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,8 +69,9 @@ class MappingResolver(Resolver):
 
     def _look_up(self, reference: Reference) -> Outcome:
         """Return the value of one name."""
-        if reference.options:
-            return Invalid("takes no options")
+        options = options_of(reference)
+        if isinstance(options, Invalid):
+            return options
         value = self.values.get(reference.name)
         if value is None:
             return NotFound()

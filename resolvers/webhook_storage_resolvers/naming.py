@@ -57,6 +57,8 @@ def place_of(reference: Reference, names: str | None) -> Place | NotFound:
         return Place(reference.name)
     if names is None:
         return NotFound("bare names are not looked for, as `names` is not set")
+    if not reference.name:
+        return NotFound("a name is not empty")
     path, _, field = names.partition("#")
     filled = field.replace(NAME, reference.name)
     return Place(path.replace(NAME, reference.name), filled or None)
@@ -69,6 +71,8 @@ def options_of(reference: Reference, allowed: Iterable[str] = ()) -> dict[str, s
         if name not in known:
             there_are = f"only {_listed(known)}" if known else "it takes none"
             return Invalid(f'has no option "{name}", {there_are}')
+    if len(options) < len(reference.options):
+        return Invalid("an option is given twice")
     return options
 
 

@@ -1,58 +1,54 @@
-"""HashiCorp Vault and OpenBao: the key/value engine, version 2, with a token.
+"""HashiCorp Vault and OpenBao: the key/value engine, versions 1 and 2.
 
-Facts: "Commands (CLI): environment variables" of the Vault documentation; the documentation and
-source of hvac 2.4 (``RawAdapter``, ``read_secret_version``). hvac itself reads part of the
-environment, and that when it is imported, so everything is read and handed over here.
+How the server is reached is in `vault_client`, how a token is had in `vault_login`, what is asked
+in `vault_reading`, and what the answers mean in `vault_answers`.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from webhook_storage.contracts import (
-    Deadline,
-    Found,
-    Invalid,
-    NotFound,
-    Outcome,
-    Resolver,
-    Unavailable,
+from webhook_storage.contracts import Deadline, Invalid, NotFound, Outcome, Resolver, Unavailable
+from webhook_storage.errors import ConfigurationError
+from webhook_storage.token import TokenCache
+from webhook_storage_resolvers.naming import (
+    check_names,
+    field_of,
+    is_segment,
+    options_of,
+    place_of,
 )
-from webhook_storage.document import MISSING, parse, select, spell
-from webhook_storage.errors import ConfigurationError, MissingExtraError
-from webhook_storage.secret import SecretValue, silenced_logs
-from webhook_storage_resolvers.vault_answers import ailment, outcome_of
+from webhook_storage_resolvers.vault_answers import ailment
+from webhook_storage_resolvers.vault_client import VaultClient, fault_of
+from webhook_storage_resolvers.vault_login import Access, Given, Login, Source
+from webhook_storage_resolvers.vault_reading import Engines, Reading, Wanted
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
-
-    import requests
 
     from webhook_storage.template import Reference
 
-_NAME = "{name}"
-_TIMEOUT = 60.0
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_FALSE = frozenset({"", "0", "f", "false"})
-
-
-class _Path(NamedTuple):
-    """Where a secret lies; the key under which one answer serves several references."""
-
-    mount: str
-    path: str
-    version: int | None
-
-
-class _Wanted(NamedTuple):
-    """What a reference asks for: a secret as a whole, or one field of it."""
-
-    path: _Path
-    field: str | None
+_HEALTH_SECONDS = 10.0
+_KUBERNETES_JWT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+_VERSION = re.compile(r"[0-9]{1,9}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OWN_FIELDS: Mapping[str, Sequence[str]] = {
+    "token": ("token_variable", "token_file"),
+    "approle": (
+        "role_id_variable",
+        "role_id_file",
+        "secret_id_variable",
+        "secret_id_file",
+        "secret_id_wrapped",
+        "auth_mount",
+    ),
+    "kubernetes": ("role", "jwt_file", "auth_mount"),
+    "jwt": ("role", "jwt_variable", "jwt_file", "auth_mount"),
+}
+"""Which fields say something about which way to get a token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,28 +56,49 @@ class VaultResolver(Resolver):
     """Secrets in Vault or OpenBao.
 
     ``${vault:secret/app#token}`` reads the field ``token`` of the secret ``app`` in the engine that
-    is mounted at ``secret``; ``secret/data/app``, as the API spells it, is the same, and
-    ``?version=3`` reads an older version. A path of one word lies in `mount`.
+    is mounted at ``secret``; ``secret/data/app``, as the API spells it, is the same where secrets
+    have versions, and ``?version=3`` then reads an older one. A path of one word lies in `mount`.
 
-    The token is read when it is needed: from the environment variable `token_variable`, else from
-    the file `token_file`. With neither given it is ``VAULT_TOKEN``, ``BAO_TOKEN`` or
-    ``~/.vault-token``. The environment variables of the Vault command line, and their ``BAO_``
-    twins, say the rest: ``VAULT_ADDR``, ``VAULT_NAMESPACE``, ``VAULT_CACERT``, ``VAULT_CAPATH``,
-    ``VAULT_CLIENT_CERT``, ``VAULT_CLIENT_KEY``, ``VAULT_SKIP_VERIFY``, ``VAULT_CLIENT_TIMEOUT``.
+    `auth` says how a token is had. With ``token`` somebody else gets it; it is read when it is
+    needed, from the environment variable `token_variable` or the file `token_file`, else from
+    ``VAULT_TOKEN`` or ``~/.vault-token``. With ``approle``, ``kubernetes`` and ``jwt`` the resolver
+    logs in; that token stays in the process, is renewed while it is used, and replaced once when
+    it is refused.
+
+    The environment variables of the Vault command line, and their ``BAO_`` twins, say the rest:
+    ``VAULT_ADDR``, ``VAULT_AGENT_ADDR``, ``VAULT_NAMESPACE``, ``VAULT_CACERT``,
+    ``VAULT_CACERT_BYTES``, ``VAULT_CAPATH``, ``VAULT_CLIENT_CERT``, ``VAULT_CLIENT_KEY``,
+    ``VAULT_TLS_SERVER_NAME``, ``VAULT_SKIP_VERIFY``, ``VAULT_CLIENT_TIMEOUT``,
+    ``VAULT_PROXY_ADDR`` and ``VAULT_HTTP_PROXY``.
 
     Args:
-        address: For example ``https://vault.example.com:8200``; by default ``VAULT_ADDR``.
+        address: For example ``https://vault.example.com:8200``; by default ``VAULT_AGENT_ADDR``,
+            else ``VAULT_ADDR``.
+        auth: ``token``, ``approle``, ``kubernetes`` or ``jwt``.
+        auth_mount: Where the auth method is mounted; by default under its own name.
         token_variable: Name of an environment variable that holds the token.
         token_file: Path of a file that holds the token.
+        role: Role of ``kubernetes``, or of ``jwt``, where the method's own is the default.
+        role_id_variable: Name of a variable with the role_id; by default ``VAULT_ROLE_ID``.
+        role_id_file: Path of a file that holds the role_id.
+        secret_id_variable: Name of a variable with the secret_id; by default ``VAULT_SECRET_ID``.
+        secret_id_file: Path of a file that holds the secret_id.
+        secret_id_wrapped: Whether there is a wrapping token in place of the secret_id. It is
+            unwrapped once, so a process that is started anew needs another one.
+        jwt_variable: Name of an environment variable that holds the JWT of ``jwt``.
+        jwt_file: Path of a file that holds the JWT, read at each login; for ``kubernetes`` by
+            default that of the service account.
         namespace: By default ``VAULT_NAMESPACE``.
         mount: Engine for paths of one word, and the mount path when that has slashes.
+        kv_version: 1 or 2 for all engines; None asks the server, once for each of them.
         names: Where a bare ``${NAME}`` lies, spelled as after ``vault:``, with ``{name}`` in it:
             ``secret/flows#{name}`` for a field of one secret, ``secret/{name}#value`` for a secret
             each. Without it no bare name is asked for.
         cacert: File of the CA that signed the server's certificate; by default ``VAULT_CACERT``.
 
     Raises:
-        ConfigurationError: `names` lacks ``{name}``.
+        ConfigurationError: A field says what cannot be, or nothing that matters for `auth`; or
+            `names` lacks ``{name}``.
 
     Example:
         >>> VaultResolver(address="https://vault.example.com:8200").scheme
@@ -91,226 +108,162 @@ class VaultResolver(Resolver):
     scheme: ClassVar[str] = "vault"
 
     address: str | None = None
+    auth: Literal["token", "approle", "kubernetes", "jwt"] = "token"
+    auth_mount: str | None = None
     token_variable: str | None = None
     token_file: str | os.PathLike[str] | None = None
+    role: str | None = None
+    role_id_variable: str | None = None
+    role_id_file: str | os.PathLike[str] | None = None
+    secret_id_variable: str | None = None
+    secret_id_file: str | os.PathLike[str] | None = None
+    secret_id_wrapped: bool = False
+    jwt_variable: str | None = None
+    jwt_file: str | os.PathLike[str] | None = None
     namespace: str | None = None
     mount: str = "secret"
+    kv_version: Literal[1, 2] | None = None
     names: str | None = None
     cacert: str | os.PathLike[str] | None = None
-    _session: tuple[int, requests.Session] | None = field(
-        default=None, init=False, repr=False, compare=False
-    )
+    _client: VaultClient = field(init=False, repr=False, compare=False)
+    _access: Access = field(init=False, repr=False, compare=False)
+    _engines: Engines = field(init=False, repr=False, compare=False)
+    _tokens: TokenCache = field(default_factory=TokenCache, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse a place for bare names that would be the same for all of them."""
-        if self.names is not None and _NAME not in self.names:
-            message = f"names must hold {_NAME}, for example secret/flows#{_NAME}"
-            raise ConfigurationError(message, path="names")
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the connections behind."""
-        return {**self.__dict__, "_session": None}
+        """Refuse what can never work, and make the parts; nothing is read or asked yet."""
+        check_names(self.names)
+        self._check_places()
+        self._check_auth()
+        client = VaultClient(address=self.address, namespace=self.namespace, cacert=self.cacert)
+        engines = Engines(mount=self.mount, kv_version=self.kv_version)
+        object.__setattr__(self, "_client", client)
+        object.__setattr__(self, "_engines", engines)
+        object.__setattr__(self, "_access", self._make_access())
 
     def resolve(
         self, references: Sequence[Reference], deadline: Deadline
     ) -> Mapping[Reference, Outcome]:
         """Read each secret once, however many references point into it."""
-        wanted = {reference: self._wanted(reference) for reference in references}
-        paths = {each.path: None for each in wanted.values() if isinstance(each, _Wanted)}
-        read = self._read_all(list(paths), deadline) if paths else {}
-        return {
-            reference: _field(read[each.path], each.field) if isinstance(each, _Wanted) else each
-            for reference, each in wanted.items()
-        }
+        reading = Reading(self._client, self._access, self._tokens, self._engines, deadline)
+        answers: dict[Reference, Outcome] = {}
+        for reference in references:
+            wanted = self._wanted(reference)
+            answers[reference] = (
+                field_of(reading.secret(wanted), wanted.field)
+                if isinstance(wanted, Wanted)
+                else wanted
+            )
+        return answers
 
     def health(self) -> str | None:
-        """Ask the server for its state, without a token."""
-        address = self._address()
-        if address is None:
-            return _NO_ADDRESS
-        try:
-            client = self._client(address, "", 10.0)
-            with silenced_logs():
-                answer = client.sys.read_health_status(method="GET")
-        except MissingExtraError as error:
-            return f"{error}: {error.hint}"
-        except Exception as error:  # noqa: BLE001 - only what kind of failure it is may be told
-            return f"no connection, {type(error).__name__}"
-        return ailment(answer.status_code)
+        """Ask the server for its state, without a token, and look for the credentials here."""
+        answer = self._client.ask(
+            lambda client: client.sys.read_health_status(method="GET"),
+            Deadline(_HEALTH_SECONDS),
+            namespaced=False,  # its state is not that of a namespace
+        )
+        if isinstance(answer, Unavailable):
+            return answer.detail
+        return ailment(answer.status_code) or self._access.missing()
 
     def close(self) -> None:
-        """Close the connections; the next question opens new ones."""
-        if self._session is not None and self._session[0] == os.getpid():
-            self._session[1].close()
-        object.__setattr__(self, "_session", None)
+        """Close the connections and forget the token; the next question starts anew."""
+        self._client.close()
+        self._tokens.clear()
+        self._engines.forget()
 
     # --- what is wanted ---
 
-    def _wanted(self, reference: Reference) -> _Wanted | Outcome:
+    def _wanted(self, reference: Reference) -> Wanted | Invalid | NotFound:
         """Return where a reference leads, or the outcome when it leads nowhere."""
-        options = dict(reference.options)
-        version = options.pop("version", None)
-        if options:
-            return Invalid(f'has no option "{next(iter(options))}", only "version"')
-        if version is not None and not (version.isascii() and version.isdigit()):
+        options = options_of(reference, ["version"])
+        if isinstance(options, Invalid):
+            return options
+        version = options.get("version")
+        if version is not None and not _VERSION.fullmatch(version):
             return Invalid("a version is a number")
-        if reference.scheme is not None:
-            place, part = reference.name, None
-        elif self.names is not None:
-            place, _, name = self.names.replace(_NAME, reference.name).partition("#")
-            part = name or None
-        else:
-            return NotFound("bare names are not looked for, as `names` is not set")
-        mount, path = self._split(place)
-        if not all(map(_is_segment, (*mount.split("/"), *path.split("/")))):
+        place = place_of(reference, self.names)
+        if isinstance(place, NotFound):
+            return place
+        path = place.path if "/" in place.path else f"{self.mount}/{place.path}"
+        if not (reference.name and _is_path(path)):
             return Invalid("a path is words between single slashes, mount first")
-        return _Wanted(_Path(mount, path, int(version) if version else None), part)
+        return Wanted(path, None if version is None else int(version), place.field)
 
-    def _split(self, place: str) -> tuple[str, str]:
-        """Return mount and path; the ``data`` of the API's spelling is dropped."""
-        if place.startswith(f"{self.mount}/") or "/" not in place:
-            mount, path = self.mount, place.removeprefix(f"{self.mount}/")
-        else:
-            mount, _, path = place.partition("/")
-        return mount, path.removeprefix("data/") or path
+    # --- configuration ---
 
-    # --- asking ---
+    def _check_places(self) -> None:
+        """Refuse addresses, mounts and versions that cannot be."""
+        if self.address is not None and (fault := fault_of(self.address)):
+            raise ConfigurationError(fault, path="address")
+        for name, path in (("mount", self.mount), ("auth_mount", self.auth_mount)):
+            if path is not None and not _is_path(path):
+                raise ConfigurationError("this is words between single slashes", path=name)
+        version: object = self.kv_version
+        if version is not None and (type(version) is not int or version not in {1, 2}):
+            raise ConfigurationError("this is 1 or 2", path="kv_version")
 
-    def _read_all(self, paths: list[_Path], deadline: Deadline) -> dict[_Path, Outcome]:
-        """Read secrets; when the server cannot be asked for one, it is not asked for the next."""
-        address, token = self._address(), self._token()
-        if address is None:
-            return dict.fromkeys(paths, Unavailable(_NO_ADDRESS))
-        if not token:
-            return dict.fromkeys(paths, Unavailable(self._no_token()))
-        read: dict[_Path, Outcome] = {}
-        for path in paths:
-            last = read.get(next(reversed(read))) if read else None
-            read[path] = (
-                last
-                if isinstance(last, Unavailable)
-                else self._read(address, token, path, deadline)
+    def _check_auth(self) -> None:
+        """Refuse fields that say nothing, too little or too much about how a token is had."""
+        own = _OWN_FIELDS.get(self.auth)
+        if own is None:
+            known = ", ".join(_OWN_FIELDS)
+            raise ConfigurationError(f"there is no such way to log in, only {known}", path="auth")
+        for name in dict.fromkeys(name for names in _OWN_FIELDS.values() for name in names):
+            given = getattr(self, name)
+            if given and name not in own:
+                raise ConfigurationError(f'this says nothing with auth="{self.auth}"', path=name)
+            if name.endswith("_variable") and given is not None:
+                self._check_variable(name)
+        if not isinstance(self.secret_id_wrapped, bool):
+            raise ConfigurationError("this is true or false", path="secret_id_wrapped")
+        if self.auth == "kubernetes" and not self.role:
+            raise ConfigurationError("Kubernetes needs a role", path="role")
+        if self.auth == "jwt" and self.jwt_variable is None and self.jwt_file is None:
+            message = "say where the JWT is, here or in jwt_variable"
+            raise ConfigurationError(message, path="jwt_file")
+
+    def _check_variable(self, name: str) -> None:
+        """Refuse a credential in place of a name, and a file beside it."""
+        if not _VARIABLE.fullmatch(getattr(self, name)):
+            message = "this is the name of an environment variable, not its value"
+            raise ConfigurationError(message, path=name)
+        file = name.replace("_variable", "_file")
+        if getattr(self, file) is not None:
+            raise ConfigurationError(f"give {name} or {file}, not both", path=file)
+
+    def _make_access(self) -> Access:
+        """Return where tokens come from."""
+        if self.auth == "token":
+            token = Source(
+                what="token",
+                variable=self.token_variable,
+                file=self.token_file,
+                usual="TOKEN",
+                usual_file="~/.vault-token",
+                advice=", or log in with 'vault login'",
             )
-        return read
+            return Given(source=token, optional=self.address is None)
+        mount = self.auth_mount or self.auth
+        if self.auth == "approle":
+            return Login(
+                method="approle",
+                mount=mount,
+                role_id=self._source("role_id"),
+                credential=self._source("secret_id"),
+                wrapped=self.secret_id_wrapped,
+            )
+        file = self.jwt_file or (_KUBERNETES_JWT if self.auth == "kubernetes" else None)
+        jwt = Source(what="JWT", variable=self.jwt_variable, file=file)
+        return Login(method=self.auth, mount=mount, role=self.role, credential=jwt)
 
-    def _read(self, address: str, token: str, path: _Path, deadline: Deadline) -> Outcome:
-        """Read one secret."""
-        if not (seconds := min(deadline.remaining(), _timeout())):
-            return Unavailable("there was no time left to ask")
-        try:
-            client = self._client(address, token, seconds)
-            with silenced_logs():
-                answer = client.secrets.kv.v2.read_secret_version(
-                    path.path, path.version, path.mount, raise_on_deleted_version=True
-                )
-                return outcome_of(answer, path.mount)
-        except MissingExtraError as error:
-            return Unavailable(f"{error}: {error.hint}")
-        except Exception as error:  # noqa: BLE001 - its text may hold the token or the answer
-            return Unavailable(f"no connection, {type(error).__name__}")
-
-    def _client(self, address: str, token: str, seconds: float) -> Any:
-        """Return a client for a moment; only the connections live longer, and hold no token."""
-        try:
-            import hvac  # noqa: PLC0415 - an extra, and slow to import
-        except ImportError:
-            hvac = None
-        if hvac is None:
-            raise MissingExtraError("Vault needs hvac, which is not installed", extra="vault")
-        return hvac.Client(
-            url=address,
-            token=token,
-            namespace=self.namespace or _variable("NAMESPACE"),
-            timeout=seconds,
-            session=self._connections(address),
-            verify=self._verify(),
-            allow_redirects=False,
-            adapter=hvac.adapters.RawAdapter,
-            # Answers come back whatever their status: the exceptions would keep the bodies.
-            ignore_exceptions=True,
-        )
-
-    def _connections(self, address: str) -> requests.Session:
-        """Return the connections of this process."""
-        if self._session is not None and self._session[0] == os.getpid():
-            return self._session[1]
-        import requests  # noqa: PLC0415 - comes with hvac
-
-        session = requests.Session()
-        session.trust_env = False  # else a netrc file adds a credential
-        session.proxies = dict(requests.utils.get_environ_proxies(address))
-        session.verify = self._verify()
-        if certificate := _variable("CLIENT_CERT"):
-            key = _variable("CLIENT_KEY")
-            session.cert = (certificate, key) if key else certificate
-        object.__setattr__(self, "_session", (os.getpid(), session))
-        return session
-
-    def _verify(self) -> bool | str:
-        """Return what certificates are checked against."""
-        if (_variable("SKIP_VERIFY") or "").lower() not in _FALSE:
-            return False
-        bundle = self.cacert or _variable("CACERT") or _variable("CAPATH")
-        return os.fspath(bundle) if bundle else True
-
-    def _address(self) -> str | None:
-        """Return the server's origin."""
-        return self.address or _variable("ADDR")
-
-    def _token(self) -> str | None:
-        """Return the token as it is now; it is kept nowhere."""
-        if self.token_variable is not None:
-            return os.environ.get(self.token_variable)
-        if self.token_file is None and (token := _variable("TOKEN")):
-            return token
-        try:
-            return Path(self.token_file or "~/.vault-token").expanduser().read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError, RuntimeError):
-            return None
-
-    def _no_token(self) -> str:
-        """Say where a token was looked for."""
-        if self.token_variable is not None:
-            return f"no token: set {self.token_variable}"
-        if self.token_file is not None:
-            return "no token: the token file cannot be read, or is empty"
-        return "no token: set VAULT_TOKEN, or log in with 'vault login'"
+    def _source(self, what: str) -> Source:
+        """Return where a part of an AppRole lies."""
+        variable, file = getattr(self, f"{what}_variable"), getattr(self, f"{what}_file")
+        return Source(what=what, variable=variable, file=file, usual=what.upper())
 
 
-_NO_ADDRESS = "no address: set VAULT_ADDR"
-
-
-def _variable(name: str) -> str | None:
-    """Return what Vault's environment variable of that name, or OpenBao's, says."""
-    return os.environ.get(f"VAULT_{name}") or os.environ.get(f"BAO_{name}") or None
-
-
-def _timeout() -> float:
-    """Return ``VAULT_CLIENT_TIMEOUT``: seconds, or a duration such as ``1m30s``."""
-    text = _variable("CLIENT_TIMEOUT") or ""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|$)", text)
-    return sum(float(number) * _UNITS[unit or "s"] for number, unit in parts) or _TIMEOUT
-
-
-def _is_segment(segment: str) -> bool:
-    """Tell whether this can stand between two slashes without changing the path."""
-    dots = segment.lower().replace("%2e", ".")
-    return (
-        bool(segment)
-        and dots not in {".", ".."}
-        and segment.isprintable()
-        and (set(segment).isdisjoint("?#\\"))
-    )
-
-
-def _field(outcome: Outcome, name: str | None) -> Outcome:
-    """Return the field of a secret that stands for a bare name, as a value of its own."""
-    if name is None or not isinstance(outcome, Found):
-        return outcome
-    part = select(parse(outcome.value.reveal()), name)
-    if part is MISSING or part is None:
-        return NotFound("the secret has no such field")
-    text = spell(part)
-    if text is None:
-        return Invalid("the field is no text")
-    return Found(value=SecretValue(text), version=outcome.version)
+def _is_path(path: str) -> bool:
+    """Tell whether this stays what it is between the slashes of a URL."""
+    return all(map(is_segment, path.split("/")))

@@ -10,6 +10,7 @@ import pytest
 import requests
 from hvac.exceptions import (
     Forbidden,
+    InternalServerError,
     InvalidPath,
     InvalidRequest,
     RateLimitExceeded,
@@ -18,7 +19,7 @@ from hvac.exceptions import (
 )
 
 from tests.fakes.http import Answer
-from tests.fakes.vault import FakeVault
+from tests.fakes.vault import FakeVault, Mount
 
 Connect = Callable[..., hvac.Client]
 
@@ -178,6 +179,21 @@ class TestVersionOne:
             (mount["path"], mount["options"]["version"]) for mount in found
         ]
 
+    def test_a_mount_need_not_name_its_version(self, root: hvac.Client, fake: FakeVault) -> None:
+        """An engine that was mounted without a version has none to tell."""
+        fake.mounts["old"] = Mount(1, kind="generic", declared=False)
+        mount = root.read("sys/internal/ui/mounts/old/app")["data"]
+        assert ("generic", None) == (mount["type"], mount["options"])
+
+    def test_a_value_can_name_its_lease(self, root: hvac.Client, fake: FakeVault) -> None:
+        """The lease is that of the engine unless the value has another one."""
+        fake.put("kv/app", {"n": "1"})
+        fake.put("kv/short", {"n": "1", "ttl": "30"})
+        read = root.secrets.kv.v1.read_secret
+        assert [2764800, 30] == [
+            read(path, mount_point="kv")["lease_duration"] for path in ("app", "short")
+        ]
+
     def test_an_unknown_mount_is_no_route(self, root: hvac.Client) -> None:
         """A path outside all mounts is told from a secret that is not there."""
         with pytest.raises(InvalidPath, match="no handler for route"):
@@ -220,8 +236,14 @@ class TestWho:
             with pytest.raises(Forbidden) as caught:
                 call()
             assert ["permission denied"] == caught.value.errors
+
+    def test_an_engine_is_told_to_who_may_touch_it(self, connect: Connect, fake: FakeVault) -> None:
+        """Any right in an engine is enough to learn its version, none is not."""
+        path = "sys/internal/ui/mounts/secret/private"
+        mount = connect(fake.issue_token(denied=["secret/data/private"])).read(path)["data"]
+        assert {"version": "2"} == mount["options"]
         with pytest.raises(Forbidden, match="preflight"):
-            client.adapter.get("/v1/sys/internal/ui/mounts/secret/private")
+            connect(fake.issue_token(denied=["secret/"])).read(path)
 
     def test_a_role_logs_in(self, connect: Connect, fake: FakeVault) -> None:
         """The right role and secret id give a token that works and can be renewed."""
@@ -232,17 +254,118 @@ class TestWho:
         assert {"n": 1} == _read(client, "app")["data"]
         assert client.token == client.auth.token.renew_self()["auth"]["client_token"]
 
-    @pytest.mark.parametrize("wrong", [{"role_id": "wrong"}, {"secret_id": "wrong"}])
+    @pytest.mark.parametrize(
+        ("wrong", "words"),
+        [
+            ({"role_id": "wrong"}, "invalid role or secret ID"),
+            ({"secret_id": "wrong"}, "invalid role or secret ID"),
+            ({"role_id": ""}, "missing role_id"),
+            ({"secret_id": ""}, "missing secret_id"),
+            ({"mount_point": "other"}, "permission denied"),
+        ],
+    )
     def test_a_wrong_role_does_not(
-        self, connect: Connect, fake: FakeVault, wrong: dict[str, str]
+        self, connect: Connect, fake: FakeVault, wrong: dict[str, str], words: str
     ) -> None:
-        """A wrong role or secret id gives no token."""
+        """A wrong or missing role or secret id, or a wrong path, gives no token."""
         client = connect("")
-        with pytest.raises(InvalidRequest, match="invalid role or secret ID"):
-            client.auth.approle.login(
-                **{"role_id": fake.role_id, "secret_id": fake.secret_id, **wrong}
-            )
+        right = {"role_id": fake.role_id, "secret_id": fake.secret_id}
+        with pytest.raises((InvalidRequest, Forbidden), match=words):
+            client.auth.approle.login(**{**right, **wrong})
         assert [fake.token] == list(fake.tokens)
+
+    def test_a_service_account_logs_in(self, connect: Connect, fake: FakeVault) -> None:
+        """The token of a service account of the role gives a token that works."""
+        fake.auth.kubernetes["app"] = {"jwt-of-app"}
+        fake.put("secret/app", {"n": 1})
+        client = connect("")
+        client.auth.kubernetes.login("app", "jwt-of-app")
+        assert {"n": 1} == _read(client, "app")["data"]
+
+    @pytest.mark.parametrize(
+        ("role", "jwt", "refusal", "words"),
+        [
+            ("app", "wrong", Forbidden, "permission denied"),
+            ("other", "jwt-of-app", InvalidRequest, "invalid role name"),
+            ("app", "", InvalidRequest, "missing jwt"),
+            ("", "jwt-of-app", InvalidRequest, "missing role"),
+        ],
+    )
+    def test_a_wrong_service_account_does_not(
+        self,
+        connect: Connect,
+        fake: FakeVault,
+        role: str,
+        jwt: str,
+        refusal: type[Exception],
+        words: str,
+    ) -> None:
+        """A token of another service account, or for another role, gives none."""
+        fake.auth.kubernetes["app"] = {"jwt-of-app"}
+        with pytest.raises(refusal, match=words):
+            connect("").auth.kubernetes.login(role, jwt)
+
+    @pytest.mark.parametrize("role", ["ci", ""])
+    def test_a_jwt_logs_in(self, connect: Connect, fake: FakeVault, role: str) -> None:
+        """A JWT gives a token for the role that is named, or for the default one."""
+        fake.auth.jwt[role] = {"jwt-of-ci"}
+        fake.put("secret/app", {"n": 1})
+        client = connect("")
+        client.token = client.auth.jwt.jwt_login(role, "jwt-of-ci")["auth"]["client_token"]
+        assert {"n": 1} == _read(client, "app")["data"]
+
+    @pytest.mark.parametrize(
+        ("role", "jwt", "words"),
+        [
+            ("ci", "wrong", "error validating token"),
+            ("other", "jwt-of-ci", "could not be found"),
+            ("", "jwt-of-ci", "missing role"),
+            ("ci", "", "missing token"),
+        ],
+    )
+    def test_a_wrong_jwt_does_not(
+        self, connect: Connect, fake: FakeVault, role: str, jwt: str, words: str
+    ) -> None:
+        """A JWT that nobody signed, or for another role, gives no token."""
+        fake.auth.jwt["ci"] = {"jwt-of-ci"}
+        with pytest.raises(InvalidRequest, match=words):
+            connect("").auth.jwt.jwt_login(role, jwt)
+
+    def test_a_method_can_be_mounted_elsewhere(self, connect: Connect, fake: FakeVault) -> None:
+        """A login goes to the path where the method is."""
+        fake.auth.mounts["team/approle"] = "approle"
+        login = connect("").auth.approle.login(
+            fake.role_id, fake.secret_id, mount_point="team/approle"
+        )
+        assert login["auth"]["client_token"] in fake.tokens
+
+    def test_a_stale_token_breaks_a_login(self, connect: Connect, fake: FakeVault) -> None:
+        """A server that gets a token with a login looks at that token first."""
+        with pytest.raises(InternalServerError, match="token check"):
+            connect("hvs.stale").auth.approle.login(fake.role_id, fake.secret_id)
+
+    def test_a_token_ends_by_the_clock(self, connect: Connect, fake: FakeVault) -> None:
+        """A token is good until its time is over, which a renewal moves."""
+        client = connect(fake.issue_token(ttl=60))
+        fake.advance(59)
+        assert 60 == client.auth.token.renew_self()["auth"]["lease_duration"]
+        fake.advance(59)
+        assert client.is_authenticated()
+        fake.advance(1)
+        assert not client.is_authenticated()
+
+    def test_no_renewal_goes_beyond_the_last_day(self, connect: Connect, fake: FakeVault) -> None:
+        """Near its last day a token gets less than it had, and a warning."""
+        client = connect(fake.issue_token(ttl=60, max_ttl=100))
+        fake.advance(50)
+        renewed = client.auth.token.renew_self()
+        assert (50, ["TTL exceeded the effective max_ttl"]) == (
+            renewed["auth"]["lease_duration"],
+            renewed["warnings"],
+        )
+        fake.advance(50)
+        with pytest.raises(Forbidden):
+            client.auth.token.renew_self()
 
     def test_a_revoked_token_is_denied(self, connect: Connect, fake: FakeVault) -> None:
         """A token works until it is revoked."""
@@ -265,6 +388,23 @@ class TestWho:
         assert {"secret_id": "s"} == root.sys.unwrap(token)["data"]
         with pytest.raises(InvalidRequest, match="wrapping token"):
             root.sys.unwrap(token)
+
+    def test_a_wrapping_token_unwraps_itself(self, connect: Connect, fake: FakeVault) -> None:
+        """Who has nothing but the wrapping token can use it in place of a token."""
+        token = fake.wrap_secret_id("new-secret-id")
+        with pytest.raises(Forbidden):
+            connect("").sys.unwrap(token)
+        secret_id = connect(token).sys.unwrap()["data"]["secret_id"]
+        assert connect("").auth.approle.login(fake.role_id, secret_id)["auth"]["client_token"]
+        with pytest.raises(InvalidRequest, match="wrapping token"):
+            connect(token).sys.unwrap()
+
+    def test_a_wrapping_token_ends_by_the_clock(self, connect: Connect, fake: FakeVault) -> None:
+        """Who comes too late finds nothing."""
+        token = fake.wrap({"secret_id": "s"}, ttl=60)
+        fake.advance(60)
+        with pytest.raises(InvalidRequest, match="wrapping token"):
+            connect(token).sys.unwrap()
 
     def test_namespaces_are_apart(self, connect: Connect, fake: FakeVault) -> None:
         """A secret of one namespace is not there in another."""
@@ -335,6 +475,30 @@ class TestFaults:
             with pytest.raises(InvalidPath):
                 _read(connect(allow_redirects=True), "app")
             assert fake.token == other.last.headers["x-vault-token"]
+
+    def test_a_standby_sends_everybody_to_its_leader(
+        self, connect: Connect, fake: FakeVault
+    ) -> None:
+        """Only its health is told by a standby itself."""
+        fake.leader = "http://leader.invalid:8200"
+        client = connect()
+        assert 429 == client.sys.read_health_status(method="GET").status_code
+        answers = [
+            client.adapter.get("/v1/secret/data/app"),
+            client.adapter.post("/v1/auth/approle/login", json={}),
+        ]
+        assert [
+            (307, "http://leader.invalid:8200/v1/secret/data/app"),
+            (307, "http://leader.invalid:8200/v1/auth/approle/login"),
+        ] == [(answer.status_code, answer.headers["Location"]) for answer in answers]
+
+    def test_an_agent_adds_its_token(self, connect: Connect, fake: FakeVault) -> None:
+        """An agent that logs in by itself takes questions without a token, and only these."""
+        fake.put("secret/app", {"n": 1})
+        fake.auto_auth = fake.token
+        assert {"n": 1} == _read(connect(""), "app")["data"]
+        with pytest.raises(Forbidden):
+            _read(connect("hvs.wrong"), "app")
 
     def test_a_hang_ends_with_the_server(self, connect: Connect, fake: FakeVault) -> None:
         """A request that hangs holds nobody up, and fails when the server closes."""

@@ -1,4 +1,4 @@
-"""Answer like HashiCorp Vault: key/value engines, tokens, AppRole and the ways it refuses.
+"""Answer like HashiCorp Vault: key/value engines, tokens, logins and the ways it refuses.
 
 Rule: a request that Vault refuses is refused here, with its status and `errors` list.
 """
@@ -6,13 +6,13 @@ Rule: a request that Vault refuses is refused here, with its status and `errors`
 from __future__ import annotations
 
 import json
-import secrets
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.http import Answer, FakeServer, Received, json_answer
+from tests.fakes.vault_auth import AuthMethods, Token, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -83,49 +83,18 @@ class Secret:
 
 @dataclass
 class Mount:
-    """A key/value engine and what it holds, by path."""
+    """A key/value engine and what it holds, by path.
+
+    Attributes:
+        kind: Its type; that of another engine reads like one of version 1.
+        declared: Whether it names its version; a `kv` that was mounted without one has version 1.
+    """
 
     version: int
+    kind: str = "kv"
+    declared: bool = True
     secrets: dict[str, Secret] = field(default_factory=dict)
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-@dataclass
-class Token:
-    """A client token."""
-
-    id: str
-    namespace: str = ""
-    policies: tuple[str, ...] = ("root",)
-    ttl: int = 0
-    renewable: bool = False
-    denied: tuple[str, ...] = ()
-
-    def describe(self) -> dict[str, Any]:
-        """Return what looking up the token tells."""
-        return {
-            "id": self.id,
-            "accessor": f"accessor-{self.id[-4:]}",
-            "policies": list(self.policies),
-            "ttl": self.ttl,
-            "renewable": self.renewable,
-            "display_name": "token",
-            "type": "service",
-        }
-
-    def auth(self) -> dict[str, Any]:
-        """Return the `auth` object of a login or a renewal."""
-        return {
-            "client_token": self.id,
-            "accessor": f"accessor-{self.id[-4:]}",
-            "policies": list(self.policies),
-            "token_policies": list(self.policies),
-            "metadata": None,
-            "lease_duration": self.ttl,
-            "renewable": self.renewable,
-            "token_type": "service",
-            "orphan": True,
-        }
 
 
 @dataclass(frozen=True)
@@ -163,10 +132,14 @@ class FakeVault(FakeServer):
         namespaces: The namespaces besides the root one, each with mounts of its own.
         mounts: The engines of the root namespace, by mount path without slashes.
         denied: API path prefixes, such as `secret/data/private`, that no token may touch.
-        secret_ids: The secret ids that AppRole takes.
+        auth: The auth methods, and what they accept.
         login_ttl: Life of the tokens that a login makes, in seconds.
+        login_max_ttl: How long renewals can make it; 0 for as long as one likes.
         login_renewable: Whether they can be renewed.
+        login_denied: API path prefixes that they may not touch.
         sealed: Answer 503 to everything but the health check.
+        leader: Origin of the server for which this one stands by; it sends everybody there.
+        auto_auth: Token of an agent, which adds it where there is none.
     """
 
     def __init__(
@@ -179,17 +152,20 @@ class FakeVault(FakeServer):
     ) -> None:
         super().__init__(tls=tls)
         self.token = token
-        self.tokens = {token: Token(token)}
+        self._tokens = Tokens(valid={token: Token(token)})
         self.namespaces: dict[str, dict[str, Mount]] = {}
         self.mounts = _engines()
         self.denied: set[str] = set()
+        self.auth = AuthMethods(role_id, {secret_id})
         self.role_id = role_id
         self.secret_id = secret_id
-        self.secret_ids = {secret_id}
         self.login_ttl = 3600
+        self.login_max_ttl = 0
         self.login_renewable = True
+        self.login_denied: tuple[str, ...] = ()
         self.sealed = False
-        self._wrapped: dict[str, dict[str, Any]] = {}
+        self.leader: str | None = None
+        self.auto_auth: str | None = None
 
     # -- state
 
@@ -211,25 +187,46 @@ class FakeVault(FakeServer):
         """Make a namespace with the usual two engines."""
         self.namespaces[name] = _engines()
 
+    @property
+    def tokens(self) -> dict[str, Token]:
+        """The valid tokens, by id."""
+        return self._tokens.valid
+
     def issue_token(
         self,
         *,
         namespace: str = "",
         policies: Iterable[str] = ("default",),
         ttl: int = 3600,
+        max_ttl: int = 0,
         renewable: bool = True,
         denied: Iterable[str] = (),
     ) -> str:
         """Make a token and return its id; `denied` are path prefixes that it may not touch."""
-        token = f"hvs.{secrets.token_urlsafe(18)}"
-        self.tokens[token] = Token(token, namespace, tuple(policies), ttl, renewable, tuple(denied))
-        return token
+        return self._tokens.issue(
+            namespace=namespace,
+            policies=policies,
+            ttl=ttl,
+            max_ttl=max_ttl,
+            renewable=renewable,
+            denied=denied,
+        ).id
 
-    def wrap(self, data: dict[str, Any]) -> str:
+    def wrap(self, data: dict[str, Any], *, ttl: int = 300) -> str:
         """Return a single-use token that unwraps to `data`."""
-        token = f"hvs.{secrets.token_urlsafe(18)}"
-        self._wrapped[token] = data
-        return token
+        return self._tokens.wrap(data, ttl)
+
+    def wrap_secret_id(self, secret_id: str) -> str:
+        """Add a secret id to the role, and return what unwraps to it."""
+        self.auth.secret_ids.add(secret_id)
+        accessor = f"accessor-{secret_id[-4:]}"
+        data = {"secret_id": secret_id, "secret_id_accessor": accessor, "secret_id_ttl": 0}
+        return self.wrap(data)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass on the server's clock, which stands still otherwise."""
+        with self.lock:
+            self._tokens.advance(seconds)
 
     # -- faults on demand
 
@@ -269,6 +266,8 @@ class FakeVault(FakeServer):
             raise _RefusalError(404)
         if path == "sys/health":
             return self._health(request)
+        if self.leader is not None:
+            return json_answer(307, {"errors": []}, {"Location": self.leader + request.target})
         if self.sealed:
             raise _RefusalError(503, "Vault is sealed")
         if ".." in path.split("/"):
@@ -277,9 +276,10 @@ class FakeVault(FakeServer):
         if namespace and namespace not in self.namespaces:
             raise _RefusalError(403, "permission denied")
         call = _Call(request.method, path, request.query, _object(body))
-        public = _PUBLIC.get(path)
-        if public:
-            return public(self, call, namespace, request)
+        if path == "sys/wrapping/unwrap":
+            return self._unwrap(call, request)
+        if kind := self.auth.mounted(path):
+            return self._log_in(call, kind, namespace, request)
         token = self._allowed(request, path, namespace)
         return self._route(call, token, namespace)
 
@@ -297,9 +297,7 @@ class FakeVault(FakeServer):
 
     def _allowed(self, request: Received, path: str, namespace: str) -> Token:
         """Return the token of a request, or refuse in the one way that tells nothing."""
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        given = request.headers.get("x-vault-token", bearer if scheme.lower() == "bearer" else "")
-        token = self.tokens.get(given)
+        token = self.tokens.get(_shown(request) or self.auto_auth or "")
         if token is None or not _within(namespace, token.namespace):
             raise _RefusalError(403, "permission denied")
         if path.startswith((*self.denied, *token.denied)):
@@ -321,7 +319,10 @@ class FakeVault(FakeServer):
 
     def _health(self, request: Received) -> Answer:
         status = int(request.query.get("sealedcode", 503)) if self.sealed else 200
-        state = {"initialized": True, "sealed": self.sealed, "standby": False}
+        if self.leader is not None and not self.sealed:
+            status = int(request.query.get("standbycode", 429))
+        standby = self.leader is not None
+        state = {"initialized": True, "sealed": self.sealed, "standby": standby}
         return json_answer(status, {**state, "version": "1.18.0", "cluster_name": "fake"})
 
     def _describe_mount(self, path: str, token: Token, namespace: str) -> Answer:
@@ -332,14 +333,14 @@ class FakeVault(FakeServer):
             f'access to path "{path}/"',
         )
         try:
-            name, mount, rest = self._mount(path, namespace)
+            name, mount, _ = self._mount(path, namespace)
         except _RefusalError:
             raise hidden from None
-        reached = {path, f"{name}/data/{rest}".rstrip("/")}
-        if any(one.startswith((*self.denied, *token.denied)) for one in reached):
+        # Any right to anything in the engine is enough.
+        if f"{name}/".startswith((*self.denied, *token.denied)):
             raise hidden
-        options = {"version": str(mount.version)}
-        return _enveloped({"type": "kv", "path": f"{name}/", "options": options})
+        options = {"version": str(mount.version)} if mount.declared else None
+        return _enveloped({"type": mount.kind, "path": f"{name}/", "options": options})
 
     def _lookup_self(self, token: Token) -> Answer:
         return _enveloped(token.describe())
@@ -347,37 +348,41 @@ class FakeVault(FakeServer):
     def _renew_self(self, token: Token) -> Answer:
         if not token.renewable:
             raise _RefusalError(400, "lease is not renewable")
-        return _enveloped(None, auth=token.auth())
+        ttl = self._tokens.renew(token)
+        warnings = ["TTL exceeded the effective max_ttl"] if ttl < token.ttl else None
+        return _enveloped(None, auth=token.auth(ttl), warnings=warnings)
 
     def _revoke_self(self, token: Token) -> Answer:
         del self.tokens[token.id]
         return _EMPTY
 
-    def _approle(self, call: _Call, namespace: str, _request: Received) -> Answer:
+    def _log_in(self, call: _Call, kind: str, namespace: str, request: Received) -> Answer:
         _only(call, _WRITES)
-        for name in ("role_id", "secret_id"):
-            if not call.body.get(name):
-                raise _RefusalError(400, f"missing {name}")
-        if call.body["role_id"] != self.role_id or call.body["secret_id"] not in self.secret_ids:
-            raise _RefusalError(400, "invalid role or secret ID")
-        token = self.issue_token(
-            namespace=namespace, ttl=self.login_ttl, renewable=self.login_renewable
+        if (stale := _shown(request)) and stale not in self.tokens:
+            raise _RefusalError(500, "error performing token check: no namespace")
+        if refused := self.auth.refusal(kind, call.body):
+            raise _RefusalError(*refused)
+        token = self._tokens.issue(
+            namespace=namespace,
+            policies=["default"],
+            ttl=self.login_ttl,
+            max_ttl=self.login_max_ttl,
+            renewable=self.login_renewable,
+            denied=self.login_denied,
         )
-        return _enveloped(None, auth=self.tokens[token].auth())
+        return _enveloped(None, auth=token.auth(token.ttl))
 
-    def _unwrap(self, call: _Call, _namespace: str, request: Received) -> Answer:
+    def _unwrap(self, call: _Call, request: Received) -> Answer:
         _only(call, _WRITES)
-        token = call.body.get("token") or request.headers.get("x-vault-token", "")
-        data = self._wrapped.pop(token, None)
-        if data is None:
+        wrapping = call.body.get("token")
+        if wrapping is not None and _shown(request) not in self.tokens:
+            raise _RefusalError(403, "permission denied")
+        wrapped = self._tokens.wrapped.pop(wrapping or _shown(request), None)
+        if wrapped is None:
             raise _RefusalError(400, "wrapping token is not valid or does not exist")
-        return _enveloped(data)
+        return _enveloped(wrapped.data)
 
 
-_PUBLIC: dict[str, Callable[[FakeVault, _Call, str, Received], Answer]] = {
-    "auth/approle/login": FakeVault._approle,
-    "sys/wrapping/unwrap": FakeVault._unwrap,
-}
 _OWN: dict[tuple[str, str], Callable[[FakeVault, Token], Answer]] = {
     ("GET", "auth/token/lookup-self"): FakeVault._lookup_self,
     ("POST", "auth/token/renew-self"): FakeVault._renew_self,
@@ -399,7 +404,8 @@ def _version_1(mount: Mount, call: _Call) -> Answer:
     if call.lists:
         return _listed(mount.values, call.path)
     if call.method == "GET" and call.path in mount.values:
-        return _enveloped(mount.values[call.path], lease=_LEASE)
+        values = mount.values[call.path]
+        return _enveloped(values, lease=int(values.get("ttl", _LEASE)))
     if call.method == "GET":
         raise _RefusalError(404)
     _only(call, (*_WRITES, "DELETE"))
@@ -574,6 +580,12 @@ def _only(call: _Call, methods: Iterable[str]) -> None:
 
 def _no_route(path: str) -> _RefusalError:
     return _RefusalError(404, f'no handler for route "{path}". route entry not found.')
+
+
+def _shown(request: Received) -> str:
+    """Return the token of a request, empty when it has none."""
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    return request.headers.get("x-vault-token", bearer if scheme.lower() == "bearer" else "")
 
 
 def _within(namespace: str, home: str) -> bool:

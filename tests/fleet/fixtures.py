@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from tests.fleet.dav import Dav, serve_apache, serve_wsgidav
+from tests.fleet.moto import Moto, shared_moto
 from tests.fleet.nginx import Nginx, serve_nginx
 from tests.fleet.pki import Pki, create_pki
 from tests.fleet.process import MissingServerError
@@ -95,6 +96,13 @@ def swift(fleet_directory: Path) -> Iterator[Swift]:
     """Object storage with its own API and S3."""
     with required(), serve_swift(fleet_directory / "swift") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Moto:
+    """Secrets Manager, Parameter Store and S3, whose users have keys and rights."""
+    with required():
+        return shared_moto()
 
 
 @pytest.fixture

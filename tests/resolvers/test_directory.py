@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 import pickle
 import threading
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.resolvers.places.directory import directory, mount
 from webhook_storage.contracts import (
     Deadline,
     Forbidden,
@@ -20,10 +23,22 @@ from webhook_storage.contracts import (
 )
 from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference
+from webhook_storage.testing import ResolverCase, ResolverSuite
 from webhook_storage_resolvers.directory import DirectoryResolver
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+class TestDirectorySuite(ResolverSuite):
+    """The promises of every resolver."""
+
+    @pytest.fixture
+    def case(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ResolverCase]:
+        """Start the place."""
+        with directory(tmp_path, monkeypatch) as case:
+            yield case
 
 
 def ask(path: Path | DirectoryResolver, name: str, seconds: float = 1) -> Outcome:
@@ -93,6 +108,40 @@ def test_directory_may_be_a_link_itself(tmp_path: Path) -> None:
     assert ask(tmp_path / "link", "A") == found("value")
 
 
+def test_kubernetes_renews_a_mount(tmp_path: Path) -> None:
+    """Names are links through ..data; when the kubelet swaps that, all secrets are the new ones."""
+    mount(tmp_path / "mounted", {"user": "me", "password": "old\n"})
+    resolver = DirectoryResolver(paths=[tmp_path / "mounted"])
+    assert ask(resolver, "PASSWORD") == found("old")
+    mount(tmp_path / "mounted", {"user": "you", "password": "new\n"}, generation=1)
+    assert [ask(resolver, name) for name in ("USER", "PASSWORD")] == [found("you"), found("new")]
+
+
+def test_a_mount_of_kubernetes_hides_its_own_files(tmp_path: Path) -> None:
+    """Neither ..data nor the directory behind it is a secret, by whatever name."""
+    mount(tmp_path, {"password": "value"})
+    assert isinstance(ask(tmp_path, "..data"), Invalid)
+    assert isinstance(ask(tmp_path, "..2026_11_20_10_00_00.123456789"), Invalid)
+
+
+def test_docker_mounts_for_everybody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Secrets of Docker can be read by all users of a container, which nobody is warned of."""
+    (tmp_path / "api_token").write_text("value")
+    (tmp_path / "api_token").chmod(0o444)
+    with caplog.at_level(logging.DEBUG):
+        assert ask(tmp_path, "API_TOKEN") == found("value")
+    assert caplog.messages == []
+
+
+def test_without_paths_the_usual_places_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the service manager's directory, if there is one, and that of Docker."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/flows.service")
+    resolver = DirectoryResolver()
+    assert list(resolver._directories()) == ["/run/credentials/flows.service", "/run/secrets"]
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    assert list(resolver._directories()) == ["/run/secrets"]
+
+
 def test_swaps_of_a_mount_are_survived(tmp_path: Path) -> None:
     """While the platform swaps the directory, each answer is an old or a new value in whole."""
 
@@ -145,9 +194,13 @@ def test_credentials_directory_of_the_service_manager(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without paths the service manager's directory is asked, when there is one."""
-    (tmp_path / "WS_TOKEN").write_text("value")
+    for name, text in {"WS_TOKEN": "value", "db.password": "with a dot"}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o400)
+    tmp_path.chmod(0o500)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert ask(DirectoryResolver(), "WS_TOKEN") == found("value")
+    assert ask(DirectoryResolver(), "db.password") == found("with a dot")
     monkeypatch.delenv("CREDENTIALS_DIRECTORY")
     assert ask(DirectoryResolver(), "WS_TOKEN") == NotFound()
 
@@ -183,6 +236,58 @@ def test_refused_open_is_forbidden(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert ask(tmp_path, "A") == Forbidden("the file may not be read")
 
 
+def test_directory_that_may_not_be_searched_is_forbidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever cannot see whether there is a file does not say that there is none."""
+
+    def refuse(*arguments: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "lstat", refuse)
+    assert ask(tmp_path, "A") == Forbidden("the directory may not be searched")
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        ("x" * 300, NotFound()),
+        ("\ud800", Invalid("a file cannot have that name")),
+    ],
+)
+def test_names_that_no_file_has(tmp_path: Path, name: str, outcome: Outcome) -> None:
+    """A name that the system refuses is answered, not raised."""
+    assert ask(tmp_path, name) == outcome
+
+
+def test_link_that_leads_to_itself_cannot_be_read(tmp_path: Path) -> None:
+    """A loop of links is told by the system's own word for it."""
+    (tmp_path / "A").symlink_to("A")
+    assert ask(tmp_path, "A") == Unavailable("the file cannot be read, ELOOP")
+
+
+def test_directory_with_too_many_links_cannot_be_read(tmp_path: Path) -> None:
+    """The same on the way to the file."""
+    (tmp_path / "loop").symlink_to("loop")
+    assert ask(tmp_path / "loop", "A") == Unavailable("the file cannot be read, ELOOP")
+
+
+def test_mount_that_is_swapped_without_end_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is always gone when it is to be opened is unavailable after the deadline."""
+    mount(tmp_path, {"A": "value"})
+    generations = itertools.count(1)
+
+    def swap(*arguments: object) -> int:
+        mount(tmp_path, {"A": "value"}, generation=next(generations))
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "open", swap)
+    outcome = ask(tmp_path, "A", seconds=0)
+    assert outcome == Unavailable("the file is replaced again and again")
+
+
 def test_pipe_is_read_and_an_idle_one_given_up(tmp_path: Path) -> None:
     """A pipe gives what its writer writes; without a writer the question ends in time."""
     os.mkfifo(tmp_path / "A")
@@ -193,11 +298,26 @@ def test_pipe_is_read_and_an_idle_one_given_up(tmp_path: Path) -> None:
     writer.join()
 
 
+def test_pipe_that_does_not_end_is_given_up(tmp_path: Path) -> None:
+    """Half a secret is none: a writer that stops in the middle is not waited for."""
+    os.mkfifo(tmp_path / "A")
+    reader = os.open(tmp_path / "A", os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(tmp_path / "A", os.O_WRONLY)
+    try:
+        os.write(writer, b"hal")
+        assert ask(tmp_path, "A", seconds=0.02) == Unavailable("the pipe did not end")
+        os.write(writer, b"x" * 40_000)
+        assert ask(tmp_path, "A", seconds=0.02) == Unavailable("the pipe did not end")
+    finally:
+        os.close(writer)
+        os.close(reader)
+
+
 def test_options_are_refused(tmp_path: Path) -> None:
     """An option that means nothing is not ignored."""
     reference = Reference("A", "directory", options=(("version", "1"),))
     outcome = DirectoryResolver(paths=[tmp_path]).resolve([reference], Deadline(1))[reference]
-    assert outcome == Invalid("takes no options")
+    assert outcome == Invalid('has no option "version", it takes none')
 
 
 def test_pickle_is_configuration(tmp_path: Path) -> None:

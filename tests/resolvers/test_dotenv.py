@@ -5,17 +5,42 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from webhook_storage.contracts import Deadline, Forbidden, Found, Invalid, NotFound, Outcome
+from tests.resolvers.places.dotenv import dotenv
+from webhook_storage import Sender, Webhook
+from webhook_storage.contracts import (
+    Deadline,
+    Forbidden,
+    Found,
+    Invalid,
+    NotFound,
+    Outcome,
+    Unavailable,
+)
+from webhook_storage.errors import SecretNotFoundError
 from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference
+from webhook_storage.testing import ResolverCase, ResolverSuite
 from webhook_storage_resolvers.dotenv import DotenvResolver
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+class TestDotenvSuite(ResolverSuite):
+    """The promises of every resolver."""
+
+    @pytest.fixture
+    def case(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ResolverCase]:
+        """Start the place."""
+        with dotenv(tmp_path, monkeypatch) as case:
+            yield case
 
 
 def ask(resolver: DotenvResolver, name: str) -> Outcome:
@@ -60,7 +85,19 @@ def test_file_is_read_again_when_it_changes(file: Path) -> None:
     newer.replace(file)
     assert ask(resolver, "WS_TOKEN") == Found(value=SecretValue("other"))
     file.unlink()
-    assert ask(resolver, "WS_TOKEN") == NotFound("there is no such file")
+    assert ask(resolver, "WS_TOKEN") == NotFound()
+
+
+def test_unchanged_file_is_parsed_once(file: Path) -> None:
+    """As long as the file is the same, what was parsed is used again."""
+    file.write_text("WS_TOKEN=value")
+    resolver = DotenvResolver()
+    parsed = []
+    for _ in range(2):
+        ask(resolver, "WS_TOKEN")
+        kept = resolver._kept.peek()
+        parsed.append(kept and kept.values)
+    assert parsed[0] is parsed[1] is not None
 
 
 def test_missing_name_empty_value_and_name_alone(file: Path) -> None:
@@ -88,7 +125,18 @@ def test_directories_above_are_not_searched(file: Path, monkeypatch: pytest.Monk
     file.write_text("WS_TOKEN=value")
     (file.parent / "below").mkdir()
     monkeypatch.chdir(file.parent / "below")
-    assert ask(DotenvResolver(), "WS_TOKEN") == NotFound("there is no such file")
+    assert ask(DotenvResolver(), "WS_TOKEN") == NotFound()
+
+
+def test_a_missing_file_is_told_when_it_was_named(file: Path) -> None:
+    """Most do without a .env, so nothing is said of it; of a file of one's own choice it is."""
+    file.unlink()
+    assert ask(DotenvResolver(), "WS_TOKEN") == NotFound()
+    named = DotenvResolver(path=file.with_name("prod.env"))
+    assert ask(named, "WS_TOKEN") == NotFound("there is no such file")
+    message = re.escape("${WS_TOKEN} is missing (asked: dotenv)") + "$"
+    with Sender(secrets=[DotenvResolver()]), pytest.raises(SecretNotFoundError, match=message):
+        Webhook({"url": "${WS_TOKEN}"}, "PUT", {"url": "${WS_TOKEN}"}, "GET").get()
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read every file")
@@ -110,14 +158,44 @@ def test_refused_open_is_forbidden(file: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_directory_is_no_file(tmp_path: Path) -> None:
     """A directory in the file's place is answered, not raised."""
-    assert not isinstance(ask(DotenvResolver(path=tmp_path), "WS_TOKEN"), Found | NotFound)
+    assert ask(DotenvResolver(path=tmp_path), "WS_TOKEN") == Invalid("it is not a file")
 
 
-def test_pipe_does_not_block(tmp_path: Path) -> None:
-    """A pipe that nobody writes to is refused at once."""
+def test_file_below_a_file_cannot_be_read(file: Path) -> None:
+    """A path that leads through a file is answered by the system's own word for it."""
+    outcome = ask(DotenvResolver(path=file / "below"), "WS_TOKEN")
+    assert outcome == Unavailable("the file cannot be read, ENOTDIR")
+
+
+def test_large_files_are_refused(file: Path) -> None:
+    """1 MiB is the most, and that much is still fine."""
+    start = "WS_TOKEN=value\n#"
+    file.write_text(start.ljust(1024 * 1024, "x"))
+    assert ask(DotenvResolver(), "WS_TOKEN") == Found(value=SecretValue("value"))
+    file.write_text(start.ljust(1024 * 1024 + 1, "x"))
+    assert ask(DotenvResolver(), "WS_TOKEN") == Invalid("the file is longer than 1024 KiB")
+
+
+def test_pipe_is_read_each_time(tmp_path: Path) -> None:
+    """A pipe, as 1Password mounts one, gives at each question what its writer writes then."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, mode=0o600)
+    resolver = DotenvResolver(path=pipe)
+    for text in ("first", "second"):
+        writer = threading.Thread(target=pipe.write_text, args=(f"WS_TOKEN={text}\n",))
+        writer.start()
+        reference = Reference("WS_TOKEN")
+        outcome = resolver.resolve([reference], Deadline(10))[reference]
+        assert outcome == Found(value=SecretValue(text))
+        writer.join()
+
+
+def test_idle_pipe_is_given_up(tmp_path: Path) -> None:
+    """A pipe that nobody writes to is unavailable, after the deadline at the latest."""
     os.mkfifo(tmp_path / "pipe")
-    outcome = ask(DotenvResolver(path=tmp_path / "pipe"), "WS_TOKEN")
-    assert outcome == Invalid("it is not a file of at most 1 MiB")
+    reference = Reference("WS_TOKEN")
+    outcome = DotenvResolver(path=tmp_path / "pipe").resolve([reference], Deadline(0.02))
+    assert outcome[reference] == Unavailable("nobody wrote into the pipe")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have other permissions")
@@ -131,6 +209,9 @@ def test_exposed_file_is_told_once(file: Path, caplog: pytest.LogCaptureFixture)
         file.chmod(0o644)
         exposed = DotenvResolver()
         ask(exposed, "WS_TOKEN")
+        file.write_text("WS_TOKEN=CANARY-dotenv-of-another-length")
+        ask(exposed, "WS_TOKEN")
+        exposed.close()
         ask(exposed, "WS_TOKEN")
     assert caplog.messages == [".env can be read by other users; chmod 600 it"]
 
@@ -149,7 +230,7 @@ def test_options_are_refused(file: Path) -> None:
     """An option that means nothing is not ignored."""
     reference = Reference("A", "dotenv", options=(("version", "1"),))
     outcome = DotenvResolver().resolve([reference], Deadline(1))[reference]
-    assert outcome == Invalid("takes no options")
+    assert outcome == Invalid('has no option "version", it takes none')
 
 
 def test_values_stay_here(file: Path) -> None:
@@ -164,4 +245,6 @@ def test_values_stay_here(file: Path) -> None:
     assert other == resolver
     assert ask(other, "WS_TOKEN") == Found(value=SecretValue("CANARY-dotenv"))
     resolver.close()
-    assert resolver._content is None
+    kept = resolver._kept.peek()
+    assert kept is not None
+    assert kept.values == {}

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.resolvers.places.mapping import mapping
 from webhook_storage.contracts import Deadline, Found, Invalid, NotFound, Outcome
 from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference
+from webhook_storage.testing import ResolverCase, ResolverSuite
 from webhook_storage_resolvers.mapping import MappingResolver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class TestMappingSuite(ResolverSuite):
+    """The promises of every resolver."""
+
+    @pytest.fixture
+    def case(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ResolverCase]:
+        """Start the place."""
+        with mapping(tmp_path, monkeypatch) as case:
+            yield case
 
 
 def ask(resolver: MappingResolver, reference: Reference) -> Outcome:
@@ -37,7 +54,9 @@ def test_later_changes_of_the_dictionary_are_not_seen() -> None:
 def test_options_are_refused() -> None:
     """An option that means nothing is not ignored."""
     reference = Reference("A", "mapping", options=(("version", "1"),))
-    assert ask(MappingResolver({"A": "value"}), reference) == Invalid("takes no options")
+    assert ask(MappingResolver({"A": "value"}), reference) == Invalid(
+        'has no option "version", it takes none'
+    )
 
 
 def test_values_are_not_shown() -> None:

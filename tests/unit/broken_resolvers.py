@@ -135,6 +135,12 @@ class TakesAllAlong(Good):
         return dict.fromkeys(references, Invalid()) if one_is else answers
 
 
+class RefusesBatches(Good):
+    def resolve(self, references: Sequence[Reference], deadline: Deadline) -> Answers:
+        answers = super().resolve(references, deadline)
+        return {**answers, ABSENT: Invalid()} if len(references) > 1 else answers
+
+
 class AnswersTheFirst(Good):
     def resolve(self, references: Sequence[Reference], deadline: Deadline) -> Answers:
         return {references[0]: self.answer(references[0], deadline)}
@@ -267,6 +273,25 @@ class RefusesInALoop(Good):
     async def aresolve(self, references: Sequence[Reference], deadline: Deadline) -> Answers:
         answers = await super().aresolve(references, deadline)
         return {**answers, ABSENT: Invalid()}
+
+
+class FindsAnotherInALoop(Good):
+    async def aresolve(self, references: Sequence[Reference], deadline: Deadline) -> Answers:
+        answers = await super().aresolve(references, deadline)
+        return {**answers, PRESENT: Found(value=SecretValue("another"))}
+
+
+class GivesUpForAll(Good):
+    async def aresolve(self, references: Sequence[Reference], deadline: Deadline) -> Answers:
+        try:
+            for _ in range(10):
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            STATE["cancelled"] = True
+            raise
+        if "cancelled" in STATE:
+            return dict.fromkeys(references, Unavailable("cancelled"))
+        return await super().aresolve(references, deadline)
 
 
 class SharesATask(Good):
@@ -455,6 +480,17 @@ class EndsAtClose(Good):
 
     def close(self) -> None:
         STATE["closed"] = True
+
+
+class LosesItsClient(Good):
+    def ask(self, name: str, deadline: Deadline) -> Outcome:
+        if STATE.setdefault("client", "open") == "closed":
+            return Unavailable("closed")
+        return super().ask(name, deadline)
+
+    def close(self) -> None:
+        if "client" in STATE:
+            STATE["client"] = "closed"
 
 
 class ClosesOnce(Good):

@@ -56,8 +56,8 @@ class Breach(NamedTuple):
     alone: bool = True
 
     def __str__(self) -> str:
-        """Return the resolver's name."""
-        return self.kind.__name__
+        """Return the resolver's name, and the promise."""
+        return f"{self.kind.__name__}: {self.promise}"
 
 
 SCHEME = "its_scheme_is_a_word_of_the_grammar"
@@ -93,6 +93,7 @@ BREACHES = [
     Breach(broken.MissesBatchesOnly, ABSENCE, "what is absent is NotFound; it answered Invalid"),
     Breach(broken.StopsChains, BARE, r"does not know is NotFound; it answered Invalid\(a path"),
     Breach(broken.TakesAllAlong, BATCH, "a batch finds what is found alone; it answered Invalid"),
+    Breach(broken.RefusesBatches, BATCH, "what is missed alone; it answered Inv", alone=False),
     Breach(broken.AnswersTheFirst, BATCH, "'good:team/absent' got none", alone=False),
     Breach(broken.FollowsDots, ODD, "there is no secret named 'team/./present'"),
     Breach(broken.ForgetsToEncode, ODD, r"there is no secret named 'team/present\?x=1'"),
@@ -116,11 +117,16 @@ BREACHES = [
     Breach(broken.GivesAnError, PRESENCE, "a text; not a PermissionError", alone=False),
     Breach(broken.RaisesInALoop, LOOP, r"aresolve\(\) never raises; RuntimeError", alone=False),
     Breach(broken.RefusesInALoop, LOOP, r"misses what resolve\(\) misses; it answered Invalid"),
+    Breach(broken.FindsAnotherInALoop, LOOP, r"aresolve\(\) finds what resolve", alone=False),
+    Breach(broken.GivesUpForAll, CANCELLED, "a cancelled task takes no other along"),
     Breach(broken.SharesATask, CANCELLED, "a cancelled task takes no other along"),
     Breach(broken.StaysBusy, CANCELLED, "it is as it was after a cancelled task", alone=False),
     Breach(broken.BelongsToAThread, THREADS, "threads can share it", alone=False),
+    Breach(broken.AnotherScheme, STORM, "every thread gets the secret", alone=False),
+    Breach(broken.EndsAtClose, STORM, r"it can be used again after close\(\)", alone=False),
     Breach(broken.AsksInEachThread, STORM, "ask no more than one; 32 times, not 1"),
     Breach(broken.KeepsAnswers, STORM, "it asks its place each time"),
+    Breach(broken.FindsAnother, FORK, "it finds the secret before a fork", alone=False),
     Breach(broken.BelongsToAProcess, FORK, "asks for itself; it does not find it"),
     Breach(broken.DiesInAChild, FORK, "asks for itself; it ended without a word"),
     Breach(broken.HangsInAChild, FORK, "asks for itself; it hangs", alone=False),
@@ -129,6 +135,7 @@ BREACHES = [
     Breach(broken.PicklesTheValue, PICKLE, "a pickle of it holds no secret"),
     Breach(broken.HasALock, PICKLE, "it can be pickled; it raised a TypeError"),
     Breach(broken.RaisesWhenPickled, PICKLE, "pickling never raises; ValueError"),
+    Breach(broken.FindsAnother, PROCESS, "what is present is Found", alone=False),
     Breach(broken.PicklesTooLittle, PROCESS, "a copy from a pickle answers as it does"),
     Breach(broken.LeansOnGlobals, PROCESS, "in a new process, from a pickle; NotFound"),
     Breach(broken.RaisesElsewhere, PROCESS, "in a new process, from a pickle; ValueError"),
@@ -140,6 +147,7 @@ BREACHES = [
     Breach(broken.IsNeverWell, HEALTH, "is None when it can be asked; it said 'so-so'"),
     Breach(broken.IsWellInItsOwnWay, HEALTH, r"health\(\) is None or a text"),
     Breach(broken.EndsAtClose, CLOSE, r"it can be used again after close\(\)", alone=False),
+    Breach(broken.LosesItsClient, CLOSE, r"it can be used again after close", alone=False),
     Breach(broken.ClosesOnce, CLOSE, r"close\(\) never raises; RuntimeError", alone=False),
     Breach(broken.ShowsIt, SHOWN, "nothing shows a secret; it stands there: raw"),
     Breach(broken.KeepsIt, SHOWN, "nothing shows a secret", alone=False),

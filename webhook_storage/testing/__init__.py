@@ -5,8 +5,9 @@ Rule: nothing here knows a test framework; a check that fails raises `AssertionE
 
 from __future__ import annotations
 
+from webhook_storage.testing.case import ResolverCase
 from webhook_storage.testing.leaks import canary, find_leaks
-from webhook_storage.testing.resolvers import ResolverCase, ResolverSuite, resolver_suite
+from webhook_storage.testing.resolvers import ResolverSuite, resolver_suite
 from webhook_storage.testing.transport import Answer, FakeTransport, SentRequest
 
 __all__ = [

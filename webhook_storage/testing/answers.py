@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooLateError
+from concurrent.futures import Future, wait
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
@@ -24,11 +23,12 @@ from webhook_storage.contracts import (
     Outcome,
     Unavailable,
 )
+from webhook_storage.document import pick
 from webhook_storage.secret import SecretValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-    from typing import Any
+    from collections.abc import Callable, Sequence
+    from typing import NoReturn
 
     from webhook_storage.contracts import Resolver
     from webhook_storage.template import Reference
@@ -68,31 +68,52 @@ def ask(resolver: Resolver, references: Sequence[Reference], seconds: float = PA
 
 
 def ask_in_loop(
-    *questions: Callable[[], Coroutine[Any, Any, Mapping[Reference, Outcome]]],
-    references: Sequence[Reference],
-    cancelled: int | None = None,
+    resolver: Resolver, references: Sequence[Reference], *, tasks: int, cancelled: int | None = None
 ) -> list[Answers]:
-    """Return what tasks of one event loop are answered at the same time.
+    """Return what tasks of one event loop are answered that ask at the same time.
 
     Args:
-        questions: Each is asked in a task of its own.
-        references: What they ask for.
-        cancelled: The one whose task is cancelled when all have begun; its answer is left out.
+        resolver: Who is asked by all of them.
+        references: What each asks for.
+        tasks: How many there are.
+        cancelled: The number of the one that is cancelled once all have begun, from 0; it gets no
+            answer.
     """
 
     async def all_of_them() -> list[object]:
-        tasks = [asyncio.ensure_future(question()) for question in questions]
+        asked = [asyncio.ensure_future(_aresolve(resolver, references)) for _ in range(tasks)]
         await asyncio.sleep(0)
         if cancelled is not None:
-            tasks.pop(cancelled).cancel()
-        return await asyncio.gather(*tasks, return_exceptions=True)
+            asked.pop(cancelled).cancel()
+        return await asyncio.gather(*asked, return_exceptions=True)
 
     answered = []
     for answers in asyncio.run(all_of_them()):
+        dragged = cancelled is not None and isinstance(answers, asyncio.CancelledError)
+        hold(not dragged, "a cancelled task takes no other along")
         if isinstance(answers, BaseException):
-            _no_exception("aresolve()", answers)
+            _raised("aresolve()", answers)
         answered.append(checked(answers, references))
     return answered
+
+
+def loop_goes_on(resolver: Resolver, references: Sequence[Reference], seconds: float) -> bool:
+    """Tell whether an event loop has its turn while a question waits for its answer."""
+
+    async def meanwhile() -> bool:
+        asked = asyncio.ensure_future(_aresolve(resolver, references, seconds))
+        await asyncio.sleep(0)
+        waits = not asked.done()
+        await asked
+        return waits
+
+    return asyncio.run(meanwhile())
+
+
+async def _aresolve(
+    resolver: Resolver, references: Sequence[Reference], seconds: float = PATIENCE
+) -> Mapping[Reference, Outcome]:
+    return await resolver.aresolve(references, Deadline(seconds))
 
 
 def attempt(what: str, action: Callable[[], T]) -> T:
@@ -101,7 +122,7 @@ def attempt(what: str, action: Callable[[], T]) -> T:
         return action()
     except Exception as error:  # noqa: BLE001 - that it raises is the breach
         fault = error
-    return _no_exception(what, fault)
+    return _raised(what, fault)
 
 
 def in_time(action: Callable[[], T], promise: str) -> T:
@@ -115,12 +136,9 @@ def in_time(action: Callable[[], T], promise: str) -> T:
             done.set_exception(error)
 
     Thread(target=act, daemon=True).start()
-    try:
-        return done.result(PATIENCE)
-    except TooLateError:
-        late = True
-    hold(not late, promise, "it hangs")
-    raise AssertionError  # pragma: no cover - `hold` has raised
+    wait([done], PATIENCE)
+    hold(done.done(), promise, "it hangs")
+    return done.result()
 
 
 def checked(answers: object, references: Sequence[Reference]) -> Answers:
@@ -129,16 +147,24 @@ def checked(answers: object, references: Sequence[Reference]) -> Answers:
     found: Answers = dict(answers)  # type: ignore[call-overload]  # a mapping, see above
     for reference in references:
         name = str(reference)[:30]
-        answer = found.get(reference)
-        hold(answer is not None, "every reference gets an outcome", f"{name!r} got none")
+        hold(reference in found, "every reference gets an outcome", f"{name!r} got none")
+        answer = found[reference]
         hold(type(answer) in _KINDS, "an answer is an outcome", f"not {_kind(answer)}")
         if isinstance(answer, Found):
             _check_found(answer)
         else:
-            hold(isinstance(answer.detail, str), "a detail is a text", _kind(answer.detail))
+            hold(
+                isinstance(answer.detail, str), "a detail is a text", f"not {_kind(answer.detail)}"
+            )
         if isinstance(answer, Unavailable):
             hold(_is_time(answer.retry_after), "retry_after is a number of seconds, or None")
     return found
+
+
+def is_secret(answer: Outcome, value: str, field: str | None = None) -> bool:
+    """Tell whether this is a secret with that text, in one field of it if it has fields."""
+    picked = pick(answer, field) if field is not None else answer
+    return isinstance(picked, Found) and picked.value == SecretValue(value)
 
 
 def is_absent(answer: Outcome) -> bool:
@@ -163,10 +189,9 @@ def _kind(thing: object) -> str:
     return f"a {type(thing).__name__}"
 
 
-def _no_exception(what: str, error: BaseException) -> T:  # type: ignore[type-var]  # it raises
-    """Raise what says that something was raised, and where, with nothing of its text."""
+def _raised(what: str, error: BaseException) -> NoReturn:
+    """Say that something was raised, and where, with nothing of its text."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    promise = f"{what} answers, and never raises"
-    message = f"a resolver's promise is broken: {promise}; {type(error).__name__}{where}"
-    raise AssertionError(message) from None
+    hold(False, f"{what} never raises", f"{type(error).__name__}{where}")  # noqa: FBT003
+    raise AssertionError  # pragma: no cover - `hold` has raised

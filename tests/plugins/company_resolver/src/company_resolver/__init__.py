@@ -8,15 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from webhook_storage.contracts import (
-    Deadline,
-    Forbidden,
-    Found,
-    NotFound,
-    Outcome,
-    Resolver,
-    Unavailable,
-)
+from webhook_storage import contracts as c
 from webhook_storage.secret import SecretValue
 
 if TYPE_CHECKING:
@@ -26,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AcmeResolver(Resolver):
+class AcmeResolver(c.Resolver):
     """Secrets in the file that ``$ACME_SECRETS`` names: a JSON object of objects.
 
     ``${acme:billing/gateway#token}`` reads the field ``token`` of the entry ``billing/gateway``.
@@ -40,28 +32,25 @@ class AcmeResolver(Resolver):
     variable: str = "ACME_SECRETS"
 
     def resolve(
-        self, references: Sequence[Reference], deadline: Deadline
-    ) -> Mapping[Reference, Outcome]:
+        self, references: Sequence[Reference], deadline: c.Deadline
+    ) -> Mapping[Reference, c.Outcome]:
         """Read the file once for all references."""
-        entries = self._entries()
-        if not isinstance(entries, dict):
-            return dict.fromkeys(references, entries)
-        return {reference: _entry(entries, reference.name) for reference in references}
-
-    def _entries(self) -> dict[str, object] | Outcome:
-        path = os.environ.get(self.variable)
-        if not path:
-            return Unavailable(f"set {self.variable} to the path of the file")
+        problem: c.Outcome
         try:
-            entries: dict[str, object] = json.loads(Path(path).read_text("utf-8"))
+            entries = dict(json.loads(Path(os.environ[self.variable]).read_text("utf-8")))
+            return {reference: _look_up(entries, reference) for reference in references}
+        except KeyError:
+            problem = c.Unavailable(f"set {self.variable} to the path of the file")
         except PermissionError:
-            return Forbidden("the file may not be read")
-        except (OSError, ValueError):
-            return Unavailable("the file cannot be read")
-        return entries
+            problem = c.Forbidden("the file may not be read")
+        except (OSError, TypeError, ValueError):
+            problem = c.Unavailable("the file cannot be read, or is no JSON object")
+        return dict.fromkeys(references, problem)
 
 
-def _entry(entries: dict[str, object], name: str) -> Outcome:
-    if name not in entries:
-        return NotFound()
-    return Found(value=SecretValue(json.dumps(entries[name])), structured=True)
+def _look_up(entries: Mapping[str, object], reference: Reference) -> c.Outcome:
+    if reference.options:
+        return c.Invalid("takes no options")
+    if reference.name not in entries:
+        return c.NotFound()
+    return c.Found(value=SecretValue(json.dumps(entries[reference.name])), structured=True)

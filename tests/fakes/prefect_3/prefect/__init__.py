@@ -1,0 +1,3 @@
+"""A stand-in for Prefect 3: settings, profiles, and the client for reading blocks."""
+
+__version__ = "3.8.8"

@@ -1,0 +1,1 @@
+"""As in Prefect, a package of clients."""

@@ -1,0 +1,55 @@
+"""The secret service of a company."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tests.fakes.company import FakeCompany, Secret
+from tests.fleet.process import free_ports
+from tests.resolvers.places import without_proxies
+from webhook_storage.template import Reference
+from webhook_storage.testing import ResolverCase, canary
+from webhook_storage_resolvers.http import HttpResolver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.resolvers.places import Environment
+
+
+@contextmanager
+def http(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
+    """Start a service to which ``SAFE_URL`` and ``SAFE_TOKEN`` lead, with one secret in it."""
+    without_proxies(environment, "SAFE_")
+    value, token, wrong = canary(), canary(), canary()
+    with FakeCompany(token=token) as company:
+        company.secrets["team/app"] = Secret(value)
+        environment.setenv("SAFE_URL", company.url)
+        environment.setenv("SAFE_TOKEN", token)
+        environment.setenv("SAFE_OTHER_TOKEN", wrong)
+
+        def resolver(origin: str, variable: str) -> HttpResolver:
+            return HttpResolver(
+                url=f"{origin}/v1/secrets/{{name}}",
+                headers={"Authorization": f"Bearer ${{{variable}}}"},
+                pointer="/data/value",
+                health_url=f"{origin}/health",
+            )
+
+        case = ResolverCase(
+            resolver=resolver(company.url, "SAFE_TOKEN"),
+            present=Reference("team/app", "http"),
+            value=value,
+            absent=Reference("team/other", "http"),
+            refused=resolver(company.url, "SAFE_OTHER_TOKEN"),
+            unreachable=resolver(f"http://127.0.0.1:{free_ports(1)[0]}", "SAFE_TOKEN"),
+            credentials=(token, wrong),
+            calls=lambda: len(company.requests),
+        )
+        try:
+            yield case
+        finally:
+            for each in case.resolvers:
+                each.close()

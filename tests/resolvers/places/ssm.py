@@ -1,0 +1,51 @@
+"""Parameter Store, as moto plays it."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING
+
+from tests.fleet.fixtures import required
+from tests.fleet.moto import shared_moto
+from tests.resolvers.places import Environment, without_proxies
+from webhook_storage.template import Reference
+from webhook_storage.testing import ResolverCase, canary
+from webhook_storage_resolvers.ssm import SsmResolver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_NAME = "/flows/api-token"
+
+
+@contextmanager
+def ssm(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
+    """Make the encrypted parameter ``/flows/api-token``, and be a user who may read it."""
+    without_proxies(environment, "AWS_")
+    with required():
+        server = shared_moto()
+    for variable, text in server.environment(tmp_path).items():
+        environment.setenv(variable, text)
+    value, client = canary(), server.client("ssm")
+    with ExitStack() as stack:
+        client.put_parameter(Name=_NAME, Value=value, Type="SecureString")
+        stack.callback(client.delete_parameter, Name=_NAME)
+        mute = stack.enter_context(closing(socket.create_server(("127.0.0.1", 0))))
+        nowhere, nobody = "http://127.0.0.1:1", f"http://127.0.0.1:{mute.getsockname()[1]}"
+        others = [SsmResolver(endpoint_url=url) for url in (nowhere, nobody)]
+        resolver, refused = SsmResolver(), SsmResolver(profile="wrong")
+        for each in (resolver, refused, *others):
+            stack.callback(each.close)
+        yield ResolverCase(
+            resolver=resolver,
+            present=Reference(_NAME, "ssm"),
+            value=value,
+            absent=Reference(f"{_NAME}-of-nobody", "ssm"),
+            refused=refused,
+            unreachable=others[0],
+            hanging=others[1],
+            credentials=(server.user.secret, server.wrong.secret),
+            calls=server.calls,
+        )

@@ -10,6 +10,7 @@ from sybil import Sybil
 from sybil.document import PythonDocStringDocument
 from sybil.integration.pytest import SybilItem
 from sybil.parsers import markdown, rest
+from sybil.sybil import SybilCollection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,12 +70,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 documents = Sybil(
-    parsers=[
-        markdown.PythonCodeBlockParser(),
-        markdown.SkipParser(),
-    ],
+    parsers=[markdown.PythonCodeBlockParser(), markdown.SkipParser()],
     patterns=["*.md"],
+    excludes=["docs/stores.md"],
     fixtures=["documented_services"],
+)
+stores = Sybil(
+    parsers=[markdown.PythonCodeBlockParser(), markdown.SkipParser()],
+    patterns=["docs/stores.md"],
+    fixtures=["documented_stores"],
 )
 docstrings = Sybil(
     parsers=[rest.DocTestParser(), rest.SkipParser()],
@@ -83,4 +87,4 @@ docstrings = Sybil(
     fixtures=["documented_services"],
     document_types={".py": PythonDocStringDocument},
 )
-pytest_collect_file = (documents + docstrings).pytest()
+pytest_collect_file = SybilCollection([documents, stores, docstrings]).pytest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from importlib import import_module
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -13,6 +14,7 @@ from tests.fakes.dropbox import FakeDropbox
 from tests.fakes.files import FileService
 from tests.fakes.vault import FakeVault
 from tests.rerouting import DROPBOX_ORIGINS, ReroutingTransport
+from tests.resolvers.places import PLACES
 from webhook_storage import Sender, sender
 from webhook_storage.server import Server
 
@@ -52,4 +54,18 @@ def documented_services(
         stack.callback(sender.log.setLevel, sender.log.level)
         installed = Sender(transport=ReroutingTransport(routes)).install()
         stack.callback(installed.close)
+        yield
+
+
+@pytest.fixture(scope="module")
+def documented_stores(
+    document_environment: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Run the page about stores with all of them there, and credentials in the environment."""
+    with pytest.MonkeyPatch.context() as environment, ExitStack() as stack:
+        # All in one directory, since a process is in one only.
+        directory = tmp_path_factory.mktemp("stores")
+        for name in PLACES:
+            start = getattr(import_module(f"tests.resolvers.places.{name}"), name)
+            stack.enter_context(start(directory, environment))
         yield

@@ -6,7 +6,6 @@ The store's credentials are searched for as well, and what the vendors' librarie
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from tests.leaks.canary import SECRETS
 from tests.leaks.channels import of_error, of_object, witnessed
 from tests.leaks.events import OUTCOMES
 from tests.leaks.test_matrix import origin_of
-from tests.resolvers import places
+from tests.resolvers.places import PLACES
 from tests.sending.support import HTTPX, HTTPX_ASYNC, Mode, caught
 from webhook_storage import RetryPolicy, Sender, Webhook
 from webhook_storage.errors import SecretForbiddenError, SecretUnavailableError
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from webhook_storage.contracts import Resolver
     from webhook_storage.testing import ResolverCase
 
-PLACES = sorted(module.name for module in pkgutil.iter_modules(places.__path__))
 EVENTS = [
     event
     for event in OUTCOMES

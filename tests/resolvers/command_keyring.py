@@ -12,7 +12,6 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from jeepney import unwrap_msg  # type: ignore[import-untyped]
 from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]
 from jeepney.io.blocking import open_dbus_connection  # type: ignore[import-untyped]
 
@@ -32,9 +31,8 @@ def start() -> None:
     subprocess.run(daemon, input=b"password", check=True, stdout=subprocess.DEVNULL)
     patience = Deadline(_PATIENCE)
     with closing(open_dbus_connection()) as bus:
-        while not unwrap_msg(
-            bus.send_and_get_reply(message_bus.NameHasOwner("org.freedesktop.secrets"))
-        )[0]:
+        question = message_bus.NameHasOwner("org.freedesktop.secrets")
+        while bus.send_and_get_reply(question).body != (True,):
             if not patience.remaining():
                 sys.exit("the keyring did not come up")
             time.sleep(0.01)

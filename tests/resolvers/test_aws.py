@@ -384,6 +384,15 @@ def test_unavailable_for_one_is_unavailable_for_all(fake: FakeAws, resolver: Aws
     assert 2 == len(fake.requests)
 
 
+def test_key_of_one_secret(fake: FakeAws, resolver: AwsResolver) -> None:
+    """A secret whose key does not decrypt it takes no other along."""
+    stages = [(("stage", stage),) for stage in ("AWSPREVIOUS", "AWSCURRENT")]
+    wanted = [Reference("app", "aws", options=options) for options in stages]
+    fake.inject(refusal("DecryptionFailure"))
+    answers = resolver.resolve(wanted, Deadline(10.0))
+    assert [Forbidden(NO_DECRYPTION), CANARY] == texts([answers[each] for each in wanted])
+
+
 def test_refused_batch_of_another_kind(fake: FakeAws, resolver: AwsResolver) -> None:
     """A batch that is refused for a reason of one secret is asked one by one."""
     fake.values["other"] = "other"

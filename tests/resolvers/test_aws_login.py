@@ -27,7 +27,7 @@ from tests.resolvers.aws_helpers import (
 from webhook_storage.contracts import Deadline, Forbidden, NotFound, Unavailable
 from webhook_storage.template import Reference
 from webhook_storage_resolvers.aws import AwsResolver
-from webhook_storage_resolvers.aws_login import _host
+from webhook_storage_resolvers.aws_login import Access, _host
 from webhook_storage_resolvers.ssm import SsmResolver
 
 if TYPE_CHECKING:
@@ -339,7 +339,7 @@ def test_machine_that_hangs(fake: FakeAws, make: Make, monkeypatch: pytest.Monke
         monkeypatch.setenv("AWS_METADATA_SERVICE_TIMEOUT", "600")
         monkeypatch.setenv("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "100")
         machine.hang(times=None)
-        assert NO_CREDENTIALS == ask(make(), "app", seconds=0.4)
+        assert NO_CREDENTIALS == ask(make(), "app", seconds=3.0)
         assert machine.hanging.is_set()
     assert [] == fake.requests
 
@@ -561,6 +561,15 @@ def test_credentials_are_found_once(
         resolver.close()
         ask(resolver, "app")
         assert 6 == len(machine.requests)
+
+
+def test_clients_are_kept(real: Moto, make: Make) -> None:
+    """A client is made once for each region, since that takes longer than a question."""
+    login = make()._client._login()
+    regions = (None, real.region, "us-east-2", None, "us-east-2")
+    made = [login.access(region, Deadline(10.0)) for region in regions]
+    clients = [access.client for access in made if isinstance(access, Access)]
+    assert [0, 0, 2, 0, 2] == [clients.index(client) for client in clients]
 
 
 def test_regions_share_a_login(fake: FakeAws, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

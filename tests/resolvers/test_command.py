@@ -222,8 +222,8 @@ def test_secret_tool_and_a_real_keyring(tmp_path: Path) -> None:
         find_program("secret-tool", "libsecret-tools")
     value, result = canary(), tmp_path / "result"
     program = Path(__file__).with_name("command_keyring.py")
-    command = [session, "--", sys.executable, program, value, result]
-    subprocess.run(command, check=True, capture_output=True)
+    arguments = ["--", sys.executable, str(program), value, str(result)]
+    subprocess.run([session, *arguments], check=True, capture_output=True)
     assert [value, repr(Unavailable(CODE_1))] == result.read_text().splitlines()
 
 

@@ -7,12 +7,17 @@ matrix and the documents share them.
 from __future__ import annotations
 
 import os
+import pkgutil
 from typing import TypeAlias
 
 import pytest
 
 Environment: TypeAlias = pytest.MonkeyPatch
 """Sets environment variables, and puts them back."""
+
+
+PLACES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+"""The modules here; the function in each has the module's name."""
 
 
 def without_proxies(environment: Environment, *prefixes: str) -> None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from webhook_storage.contracts import Deadline, Found, Invalid, NotFound, Outcome, Resolver
-from webhook_storage_resolvers.aws_answers import MALFORMED, is_denied, parameter_in
-from webhook_storage_resolvers.aws_client import AwsClient, Reply, read_all
+from webhook_storage_resolvers.aws.answers import MALFORMED, is_denied, parameter_in
+from webhook_storage_resolvers.aws.client import AwsClient, Reply, read_all
 from webhook_storage_resolvers.naming import (
     Place,
     check_names,

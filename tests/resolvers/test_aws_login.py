@@ -27,7 +27,7 @@ from tests.resolvers.aws_helpers import (
 from webhook_storage.contracts import Deadline, Forbidden, NotFound, Unavailable
 from webhook_storage.template import Reference
 from webhook_storage_resolvers.aws import AwsResolver
-from webhook_storage_resolvers.aws_login import Access, _host
+from webhook_storage_resolvers.aws.login import Access, _host
 from webhook_storage_resolvers.ssm import SsmResolver
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverSuite, canary, find_leaks
 from webhook_storage.token import TokenCache
-from webhook_storage_resolvers import azure_login
+from webhook_storage_resolvers.azure import login
 from webhook_storage_resolvers.azure import AzureResolver, _parse
 
 if TYPE_CHECKING:
@@ -804,7 +804,7 @@ def test_what_can_never_work_is_refused(options: dict[str, Any], path: str) -> N
 
 def test_missing_library_names_the_extra(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without azure-identity the outcome says what to install."""
-    monkeypatch.setitem(sys.modules, "webhook_storage_resolvers.azure_login", None)
+    monkeypatch.setitem(sys.modules, "webhook_storage_resolvers.azure.login", None)
     told = (
         "Azure needs azure-identity, which is not installed: pip install 'webhook-storage[azure]'"
     )

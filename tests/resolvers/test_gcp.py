@@ -30,7 +30,7 @@ from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverCase, ResolverSuite
 from webhook_storage_resolvers.gcp import GcpResolver
-from webhook_storage_resolvers.gcp_answers import crc32c
+from webhook_storage_resolvers.gcp.answers import crc32c
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,7 +24,7 @@ from webhook_storage.contracts import Deadline, Forbidden, Found, Outcome, Unava
 from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference
 from webhook_storage_resolvers.gcp import GcpResolver
-from webhook_storage_resolvers.gcp_auth import TokenRequest, _NoAnswerError
+from webhook_storage_resolvers.gcp.auth import TokenRequest, _NoAnswerError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -30,7 +30,7 @@ from webhook_storage.template import Reference, parse
 from webhook_storage.testing import ResolverCase, ResolverSuite
 from webhook_storage.token import Token, TokenCache
 from webhook_storage_resolvers.infisical import InfisicalResolver
-from webhook_storage_resolvers.infisical_login import UniversalAuth
+from webhook_storage_resolvers.infisical.login import UniversalAuth
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -393,7 +393,7 @@ def test_missing_library_names_the_extra(
     flows: KeyringResolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without keyring the outcome says what to install."""
-    monkeypatch.setitem(sys.modules, "webhook_storage_resolvers.keyring_backends", None)
+    monkeypatch.setitem(sys.modules, "webhook_storage_resolvers.keyring.backends", None)
     told = (
         "the keyring needs the library keyring, which is not installed:"
         " pip install 'webhook-storage[keyring]'"

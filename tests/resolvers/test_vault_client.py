@@ -27,8 +27,8 @@ from webhook_storage.contracts import Deadline, Found, Unavailable
 from webhook_storage.errors import ConfigurationError
 from webhook_storage.template import Reference
 from webhook_storage_resolvers.vault import VaultResolver
-from webhook_storage_resolvers.vault_client import fault_of
-from webhook_storage_resolvers.vault_environment import is_set, timeout
+from webhook_storage_resolvers.vault.client import fault_of
+from webhook_storage_resolvers.vault.environment import is_set, timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -188,10 +188,10 @@ MAY_REVEAL = {
     "webhook_storage.values:_mark",
     "webhook_storage.values:ask",
     "webhook_storage_resolvers.azure:AzureResolver._ask",
-    "webhook_storage_resolvers.infisical_api:Api._send",
+    "webhook_storage_resolvers.infisical.api:Api._send",
     "webhook_storage_resolvers.naming:field_of",
-    "webhook_storage_resolvers.vault_client:VaultClient._client",
-    "webhook_storage_resolvers.vault_login:Login._question",
+    "webhook_storage_resolvers.vault.client:VaultClient._client",
+    "webhook_storage_resolvers.vault.login:Login._question",
 }
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from webhook_storage.client import HttpAnswer, HttpClient
 from webhook_storage.contracts import Deadline, Invalid, NotFound, Outcome, Resolver, Unavailable
 from webhook_storage_resolvers.naming import check_names, field_of, options_of, place_of
-from webhook_storage_resolvers.onepassword_connect import Connect
-from webhook_storage_resolvers.onepassword_item import field_of_item, whole
+from webhook_storage_resolvers.onepassword.connect import Connect
+from webhook_storage_resolvers.onepassword.item import field_of_item, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

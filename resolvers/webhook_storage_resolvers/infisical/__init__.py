@@ -1,7 +1,7 @@
 """Infisical: the secrets of one project and environment, in its folders.
 
 Facts: the API reference and "Universal Auth" of the Infisical documentation; the command line's
-environment variables; the server's routers, see ``infisical_api``.
+environment variables; the server's routers, see ``infisical.api``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from webhook_storage.contracts import Deadline, Invalid, NotFound, Outcome, Reso
 from webhook_storage.errors import ConfigurationError
 from webhook_storage.lazy import PerProcess
 from webhook_storage.token import TokenCache
-from webhook_storage_resolvers.infisical_api import Api, Scope
-from webhook_storage_resolvers.infisical_login import Given, UniversalAuth
+from webhook_storage_resolvers.infisical.api import Api, Scope
+from webhook_storage_resolvers.infisical.login import Given, UniversalAuth
 from webhook_storage_resolvers.naming import (
     NAME,
     check_names,

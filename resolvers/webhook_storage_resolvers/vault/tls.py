@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import certifi
 from requests.adapters import HTTPAdapter
 
-from webhook_storage_resolvers.vault_environment import SettingError, is_set, variable
+from webhook_storage_resolvers.vault.environment import SettingError, is_set, variable
 
 if TYPE_CHECKING:
     from requests import PreparedRequest

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from webhook_storage.client import HttpAnswer, HttpClient, bearer
 from webhook_storage.contracts import Outcome, Unavailable
 from webhook_storage.token import Refusal, Token
-from webhook_storage_resolvers.infisical_answers import (
+from webhook_storage_resolvers.infisical.answers import (
     is_no_api,
     is_token_refused,
     is_unknown_path,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from webhook_storage.contracts import Deadline
-    from webhook_storage_resolvers.infisical_login import Given, UniversalAuth
+    from webhook_storage_resolvers.infisical.login import Given, UniversalAuth
 
 
 class Scope(NamedTuple):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 from webhook_storage.contracts import Unavailable
 from webhook_storage.secret import SecretValue
 from webhook_storage.token import Refusal, Token
-from webhook_storage_resolvers.vault_answers import token_of, unwrapped
-from webhook_storage_resolvers.vault_environment import variable
+from webhook_storage_resolvers.vault.answers import token_of, unwrapped
+from webhook_storage_resolvers.vault.environment import variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from webhook_storage.contracts import Deadline, Outcome
 from webhook_storage.errors import ConfigurationError
 from webhook_storage.lazy import PerProcess
-from webhook_storage_resolvers.aws_answers import is_denied, is_final, is_refusal, meaning_of
-from webhook_storage_resolvers.aws_login import REGION, Access, Login, NoAnswerError
+from webhook_storage_resolvers.aws.answers import is_denied, is_final, is_refusal, meaning_of
+from webhook_storage_resolvers.aws.login import REGION, Access, Login, NoAnswerError
 
 if TYPE_CHECKING:
     from webhook_storage.token import Refusal

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from webhook_storage.contracts import Deadline, Invalid, NotFound, Outcome, Resolver, Unavailable
 from webhook_storage_resolvers.naming import Place, check_names, field_of, options_of, place_of
-from webhook_storage_resolvers.prefect_blocks import Server
-from webhook_storage_resolvers.prefect_context import context_secret
+from webhook_storage_resolvers.prefect.blocks import Server
+from webhook_storage_resolvers.prefect.context import context_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,7 +15,7 @@ from webhook_storage.contracts import Deadline, Unavailable
 from webhook_storage.errors import MissingExtraError
 from webhook_storage.lazy import PerProcess
 from webhook_storage.secret import SecretValue, silenced_logs
-from webhook_storage_resolvers.vault_environment import SettingError, timeout, variable
+from webhook_storage_resolvers.vault.environment import SettingError, timeout, variable
 
 if TYPE_CHECKING:
     import os
@@ -119,7 +119,7 @@ class VaultClient:
 
         import requests  # noqa: PLC0415 - comes with hvac
 
-        from webhook_storage_resolvers.vault_tls import VaultAdapter  # noqa: PLC0415 - as above
+        from webhook_storage_resolvers.vault.tls import VaultAdapter  # noqa: PLC0415 - as above
 
         session = requests.Session()
         session.trust_env = False  # else a netrc file adds a credential

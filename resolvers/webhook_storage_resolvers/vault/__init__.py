@@ -20,10 +20,10 @@ from webhook_storage_resolvers.naming import (
     options_of,
     place_of,
 )
-from webhook_storage_resolvers.vault_answers import ailment
-from webhook_storage_resolvers.vault_client import VaultClient, fault_of
-from webhook_storage_resolvers.vault_login import Access, Given, Login, Source
-from webhook_storage_resolvers.vault_reading import Engines, Reading, Wanted
+from webhook_storage_resolvers.vault.answers import ailment
+from webhook_storage_resolvers.vault.client import VaultClient, fault_of
+from webhook_storage_resolvers.vault.login import Access, Given, Login, Source
+from webhook_storage_resolvers.vault.reading import Engines, Reading, Wanted
 
 if TYPE_CHECKING:
     import os

@@ -23,7 +23,7 @@ from webhook_storage.client import HttpClient
 from webhook_storage.contracts import Deadline, Unavailable
 from webhook_storage.errors import MissingExtraError
 from webhook_storage.secret import silenced_logs
-from webhook_storage_resolvers.aws_answers import NO_CREDENTIALS, meaning_of_login
+from webhook_storage_resolvers.aws.answers import NO_CREDENTIALS, meaning_of_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

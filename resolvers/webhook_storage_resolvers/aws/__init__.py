@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from webhook_storage.contracts import Deadline, Invalid, Outcome, Resolver
-from webhook_storage_resolvers.aws_answers import is_denied, meaning_of_code, secret_in
-from webhook_storage_resolvers.aws_client import AwsClient, Reply, read_all
+from webhook_storage_resolvers.aws.answers import is_denied, meaning_of_code, secret_in
+from webhook_storage_resolvers.aws.client import AwsClient, Reply, read_all
 from webhook_storage_resolvers.naming import (
     Place,
     check_names,

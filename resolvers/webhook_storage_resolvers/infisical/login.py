@@ -12,7 +12,7 @@ from webhook_storage.contracts import Unavailable
 from webhook_storage.document import spell
 from webhook_storage.secret import SecretValue
 from webhook_storage.token import Refusal, Token, TokenCache
-from webhook_storage_resolvers.infisical_answers import meaning_of_login
+from webhook_storage_resolvers.infisical.answers import meaning_of_login
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ from webhook_storage.contracts import (
 )
 from webhook_storage.lazy import PerProcess
 from webhook_storage.token import Refusal, Token, TokenCache
-from webhook_storage_resolvers.vault_answers import NO_ENGINE, Engine, engine_of, outcome_of
+from webhook_storage_resolvers.vault.answers import NO_ENGINE, Engine, engine_of, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import requests
 
     from webhook_storage.secret import SecretValue
-    from webhook_storage_resolvers.vault_client import VaultClient
-    from webhook_storage_resolvers.vault_login import Access
+    from webhook_storage_resolvers.vault.client import VaultClient
+    from webhook_storage_resolvers.vault.login import Access
 
 _NO_ENGINES = ("auth/", "sys/")
 

@@ -16,11 +16,11 @@ from urllib.parse import quote
 from webhook_storage.client import HttpAnswer, HttpClient, bearer
 from webhook_storage.contracts import Forbidden, Invalid, NotFound, Unavailable
 from webhook_storage.token import Refusal
-from webhook_storage_resolvers.onepassword_item import named
+from webhook_storage_resolvers.onepassword.item import named
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Deadline
-    from webhook_storage_resolvers.onepassword_item import Item
+    from webhook_storage_resolvers.onepassword.item import Item
 
 _ID = re.compile(r"[a-z0-9]{26}")
 _GONE = frozenset({"ARCHIVED", "DELETED"})

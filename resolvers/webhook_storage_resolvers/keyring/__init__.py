@@ -128,7 +128,7 @@ class KeyringResolver(Resolver):
             users: Their user names.
             into: Gets the outcomes, each when it is there.
         """
-        from webhook_storage_resolvers.keyring_backends import choose, read  # noqa: PLC0415 - slow
+        from webhook_storage_resolvers.keyring.backends import choose, read  # noqa: PLC0415 - slow
 
         backends = choose(self.backends)
         last: Outcome | None = None
@@ -141,7 +141,7 @@ class KeyringResolver(Resolver):
 
     def _ailment(self) -> str | None:
         """Return what keeps the keyring from being asked, None for nothing."""
-        from webhook_storage_resolvers.keyring_backends import ailment, choose  # noqa: PLC0415
+        from webhook_storage_resolvers.keyring.backends import ailment, choose  # noqa: PLC0415
 
         backends = choose(self.backends)
         if isinstance(backends, Unavailable):
@@ -157,7 +157,7 @@ class KeyringResolver(Resolver):
             Why it was not begun; None when it was, whatever has become of it.
         """
         try:
-            import webhook_storage_resolvers.keyring_backends  # noqa: PLC0415, F401 - an extra
+            import webhook_storage_resolvers.keyring.backends  # noqa: PLC0415, F401 - an extra
         except ImportError:
             error = MissingExtraError(
                 "the keyring needs the library keyring, which is not installed", extra="keyring"

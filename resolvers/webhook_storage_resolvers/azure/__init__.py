@@ -26,7 +26,7 @@ from webhook_storage.contracts import (
 )
 from webhook_storage.errors import ConfigurationError, MissingExtraError
 from webhook_storage.token import Refusal, Token, TokenCache
-from webhook_storage_resolvers.azure_answers import impostor, outcome_of
+from webhook_storage_resolvers.azure.answers import impostor, outcome_of
 from webhook_storage_resolvers.naming import check_names, field_of, options_of, place_of
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class AzureResolver(Resolver):
     def _log_in(self, vault: _Vault, deadline: Deadline) -> Token | Refusal:
         """Return the token of this process, from a new login when need be."""
         try:
-            from webhook_storage_resolvers.azure_login import Login, log_in  # noqa: PLC0415 - slow
+            from webhook_storage_resolvers.azure.login import Login, log_in  # noqa: PLC0415 - slow
         except ImportError:
             message = "Azure needs azure-identity, which is not installed"
             error = MissingExtraError(message, extra="azure")

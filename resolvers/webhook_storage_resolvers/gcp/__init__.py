@@ -16,8 +16,8 @@ from webhook_storage.client import HttpAnswer, HttpClient
 from webhook_storage.contracts import Deadline, Invalid, Outcome, Resolver, Unavailable
 from webhook_storage.errors import ConfigurationError
 from webhook_storage.lazy import PerProcess
-from webhook_storage_resolvers.gcp_answers import REFUSED, outcome_of
-from webhook_storage_resolvers.gcp_auth import Access, Login
+from webhook_storage_resolvers.gcp.answers import REFUSED, outcome_of
+from webhook_storage_resolvers.gcp.auth import Access, Login
 from webhook_storage_resolvers.naming import (
     Place,
     check_names,

@@ -43,7 +43,7 @@ class HttpAnswer:
 
     Attributes:
         status: HTTP status code.
-        headers: Names in lower case; of a repeated name the last value.
+        headers: Names in lower case; of a repeated name the values joined by a comma.
         body: All bytes of the body.
     """
 
@@ -201,7 +201,10 @@ class HttpClient:
                     raise TimedOutError("the answer took too long")
         finally:
             answer.close()
-        headers = {name.lower(): value for name, value in answer.headers}
+        headers: dict[str, str] = {}
+        for name, value in answer.headers:
+            known = headers.get(name.lower())
+            headers[name.lower()] = value if known is None else f"{known}, {value}"
         return HttpAnswer(status=answer.status, headers=headers, body=bytes(body))
 
     def _transport(self, url: str) -> Transport:

@@ -65,7 +65,7 @@ class Values:
     def lookup(self, source: Reference | Fact) -> str | None:
         """Return the value of a placeholder, None when it has none."""
         if type(source) is Fact:
-            return self._facts.get(source.name)
+            return _fact(self._facts, source.name)
         value = self.found.get(source)  # type: ignore[arg-type]  # it is a reference
         return None if value is None else value.reveal()
 

@@ -3,7 +3,7 @@
 Facts: "GetParameter", "GetParameters", "PutParameter" and "LabelParameterVersion" of the Systems
 Manager API Reference; "Referencing AWS Secrets Manager secrets from Parameter Store parameters" and
 "How Parameter Store authorizes parameter retrieval" of its user guide. For the credentials see
-`aws_login`.
+`aws.login`.
 """
 
 from __future__ import annotations

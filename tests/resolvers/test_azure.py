@@ -30,8 +30,8 @@ from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverSuite, canary, find_leaks
 from webhook_storage.token import TokenCache
-from webhook_storage_resolvers.azure import login
 from webhook_storage_resolvers.azure import AzureResolver, _parse
+from webhook_storage_resolvers.azure.login import _Transport
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -706,7 +706,7 @@ def test_a_login_server_that_hangs_is_given_up(
 
 def test_a_login_ends_between_two_requests() -> None:
     """Once the time is over, what a credential still wants to ask is not asked."""
-    transport = azure_login._Transport(None, Deadline(0))
+    transport = _Transport(None, Deadline(0))
     with pytest.raises(ServiceRequestError, match="no time left"):
         transport.send(HttpRequest("GET", "https://127.0.0.1:1"))
     transport.close()

@@ -40,8 +40,8 @@ from webhook_storage.resolution import Resolution
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverCase, ResolverSuite, canary
 from webhook_storage_resolvers.command import CommandResolver
-from webhook_storage_resolvers.command_presets import PRESETS
-from webhook_storage_resolvers.command_process import Ended
+from webhook_storage_resolvers.command.presets import PRESETS
+from webhook_storage_resolvers.command.process import Ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ from webhook_storage.contracts import (
     Unavailable,
 )
 from webhook_storage.errors import ConfigurationError
+from webhook_storage.lazy import _after_fork
 from webhook_storage.resolution import Resolution
 from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference
@@ -607,7 +607,7 @@ def test_logs_of_the_libraries_are_silent(make: Make, caplog: pytest.LogCaptureF
     assert [] == [record.name for record in caplog.records]
 
 
-def test_connections_belong_to_a_process(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_belong_to_a_process(make: Make) -> None:
     """A child process does not speak on its parent's connections."""
     resolver = make()
     ask(resolver)
@@ -616,7 +616,7 @@ def test_connections_belong_to_a_process(make: Make, monkeypatch: pytest.MonkeyP
     assert mine is not None
     ask(resolver)
     assert mine is sessions.peek()
-    monkeypatch.setattr(os, "getpid", lambda: -1)
+    _after_fork()
     ask(resolver)
     assert sessions.peek() not in {None, mine}
     mine.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from tests.resolvers.vault_helpers import (
 )
 from webhook_storage.contracts import Deadline, Forbidden, Found, Invalid, Outcome, Unavailable
 from webhook_storage.errors import ConfigurationError
+from webhook_storage.lazy import _after_fork
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverCase, ResolverSuite, canary
 from webhook_storage.token import TokenCache
@@ -632,13 +632,11 @@ def test_other_process_cannot_unwrap_again(wrapped: VaultResolver) -> None:
     copy.close()
 
 
-def test_child_has_what_its_parent_unwrapped(
-    wrapped: VaultResolver, fake: FakeVault, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_child_has_what_its_parent_unwrapped(wrapped: VaultResolver, fake: FakeVault) -> None:
     """After a fork there is another login, with the same secret_id."""
     ask(wrapped)
     mine = wrapped._client._sessions.peek()
-    monkeypatch.setattr(os, "getpid", lambda: -1)
+    _after_fork()
     assert APP == fields(ask(wrapped))
     assert ["sys/wrapping/unwrap", LOGIN, READ, LOGIN, READ] == paths(fake)
     assert mine is not None

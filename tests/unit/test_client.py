@@ -143,12 +143,12 @@ def test_another_type_of_body(client: HttpClient, store: Store) -> None:
     assert 3 == store.last.size
 
 
-def test_the_last_of_repeated_headers_counts(client: HttpClient) -> None:
-    """A header that comes twice is not an error."""
+def test_repeated_headers_are_joined(client: HttpClient) -> None:
+    """A header that comes twice is one list (RFC 9110, 5.3)."""
     head = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 0\r\n\r\n"
     answer = ask_raw(client, always(head))
     assert isinstance(answer, HttpAnswer)
-    assert "2" == answer.headers["x-a"]
+    assert "1, 2" == answer.headers["x-a"]
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,7 @@ MAY_REVEAL = {
     "webhook_storage.values:_mark",
     "webhook_storage.values:ask",
     "webhook_storage_resolvers.azure:AzureResolver._ask",
+    "webhook_storage_resolvers.http.credentials:fill_headers",
     "webhook_storage_resolvers.infisical.api:Api._send",
     "webhook_storage_resolvers.naming:field_of",
     "webhook_storage_resolvers.vault.client:VaultClient._client",
@@ -203,7 +204,8 @@ def uses_of_reveal() -> Iterator[str]:
         for root in spec.submodule_search_locations or ():
             for path in sorted(Path(root).rglob("*.py")):
                 parts = path.relative_to(Path(root).parent).with_suffix("").parts
-                yield from within(ast.parse(path.read_bytes()), ".".join(parts), "")
+                name = ".".join(parts).removesuffix(".__init__")
+                yield from within(ast.parse(path.read_bytes()), name, "")
 
 
 def within(node: ast.AST, module: str, scope: str) -> Iterator[str]:

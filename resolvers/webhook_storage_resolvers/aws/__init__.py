@@ -2,7 +2,7 @@
 
 Facts: "GetSecretValue", "BatchGetSecretValue" and "CreateSecret" of the Secrets Manager API
 Reference; "Secrets managed by other AWS services" of its user guide for names with an exclamation
-mark. For the credentials see `aws_login`.
+mark. For the credentials see `login`.
 """
 
 from __future__ import annotations

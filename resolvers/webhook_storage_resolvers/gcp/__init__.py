@@ -1,7 +1,7 @@
 """Google Secret Manager, over REST, with the credentials that Google's own tools use.
 
 Facts: "Method: projects.secrets.versions.access", "Regional secrets" and "Secret" of the Secret
-Manager API; there is no call that reads several secrets. For the credentials see `gcp_auth`.
+Manager API; there is no call that reads several secrets. For the credentials see `auth`.
 """
 
 from __future__ import annotations

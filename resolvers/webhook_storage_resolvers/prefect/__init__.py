@@ -4,7 +4,7 @@ Prefect is used where it is installed and is never a dependency. Nothing of it i
 secret is asked for.
 
 Facts: "Secrets" and "Settings and profiles" of the Prefect 3 documentation; for Prefect 1 the
-source of 1.4.1, see `prefect_context`.
+source of 1.4.1, see `context`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """HashiCorp Vault and OpenBao: the key/value engine, versions 1 and 2.
 
-How the server is reached is in `vault_client`, how a token is had in `vault_login`, what is asked
-in `vault_reading`, and what the answers mean in `vault_answers`.
+How the server is reached is in `client`, how a token is had in `login`, what is asked
+in `reading`, and what the answers mean in `answers`.
 """
 
 from __future__ import annotations

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def http(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
-    """Start a service to which ``SAFE_URL`` and ``SAFE_TOKEN`` lead, with one secret in it."""
-    without_proxies(environment, "SAFE_")
+    """Start a service with one secret, to which ``SERVICE_URL`` and ``SERVICE_TOKEN`` lead."""
+    without_proxies(environment, "SERVICE_")
     value, token, wrong = canary(), canary(), canary()
     with FakeCompany(token=token) as company:
         company.secrets["team/app"] = Secret(value)
-        environment.setenv("SAFE_URL", company.url)
-        environment.setenv("SAFE_TOKEN", token)
-        environment.setenv("SAFE_OTHER_TOKEN", wrong)
+        environment.setenv("SERVICE_URL", company.url)
+        environment.setenv("SERVICE_TOKEN", token)
+        environment.setenv("SERVICE_OTHER_TOKEN", wrong)
 
         def resolver(origin: str, variable: str) -> HttpResolver:
             return HttpResolver(
@@ -39,12 +39,12 @@ def http(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
             )
 
         case = ResolverCase(
-            resolver=resolver(company.url, "SAFE_TOKEN"),
+            resolver=resolver(company.url, "SERVICE_TOKEN"),
             present=Reference("team/app", "http"),
             value=value,
             absent=Reference("team/other", "http"),
-            refused=resolver(company.url, "SAFE_OTHER_TOKEN"),
-            unreachable=resolver(f"http://127.0.0.1:{free_ports(1)[0]}", "SAFE_TOKEN"),
+            refused=resolver(company.url, "SERVICE_OTHER_TOKEN"),
+            unreachable=resolver(f"http://127.0.0.1:{free_ports(1)[0]}", "SERVICE_TOKEN"),
             credentials=(token, wrong),
             calls=lambda: len(company.requests),
         )

@@ -1,7 +1,7 @@
 """Secrets that a program prints: a password manager's command line, or one of your own.
 
 Facts: "subprocess management" in the documentation of Python, setsid(2) and kill(2); what the known
-programs are asked and answer is in `command_presets`.
+programs are asked and answer is in `presets`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from webhook_storage.contracts import (
 )
 from webhook_storage.errors import ConfigurationError
 from webhook_storage.secret import SecretValue
-from webhook_storage_resolvers.command_checks import check
-from webhook_storage_resolvers.command_presets import PRESETS, Preset
-from webhook_storage_resolvers.command_process import Ended, run
+from webhook_storage_resolvers.command.checks import check
+from webhook_storage_resolvers.command.presets import PRESETS, Preset
+from webhook_storage_resolvers.command.process import Ended, run
 from webhook_storage_resolvers.naming import (
     NAME,
     Place,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from webhook_storage.client import HttpAnswer, HttpClient
 from webhook_storage.contracts import Deadline, Invalid, Outcome, Resolver, Unavailable
 from webhook_storage.errors import ConfigurationError
-from webhook_storage_resolvers.http_answer import Reading
-from webhook_storage_resolvers.http_credentials import check_headers, fill_headers, names_of
-from webhook_storage_resolvers.http_question import (
+from webhook_storage_resolvers.http.answer import Reading
+from webhook_storage_resolvers.http.credentials import check_headers, fill_headers, names_of
+from webhook_storage_resolvers.http.question import (
     check_document,
     check_url,
     fill_document,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webhook_storage.errors import ConfigurationError
-from webhook_storage_resolvers.command_presets import PRESETS
+from webhook_storage_resolvers.command.presets import PRESETS
 from webhook_storage_resolvers.naming import NAME, check_names
 
 if TYPE_CHECKING:

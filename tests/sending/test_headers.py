@@ -13,6 +13,8 @@ from tests.sending.raw import RawServer, always, reply
 from tests.sending.support import MODES, Mode, caught, plain
 from webhook_storage import Sender
 from webhook_storage import errors as e
+from webhook_storage.contracts import WireRequest
+from webhook_storage.transport.httpx import _to_httpx
 from webhook_storage.transport.requests import RequestsTransport
 
 if TYPE_CHECKING:
@@ -20,6 +22,21 @@ if TYPE_CHECKING:
 
 BODY = bytes(range(256)) * 16
 modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://files.test:443/a:80", "files.test"),
+        ("http://files.test:80", "files.test"),
+        ("https://files.test:80/", "files.test:80"),
+        ("http://files.test:8080/", "files.test:8080"),
+        ("https://[::1]:443/", "[::1]"),
+    ],
+)
+def test_host_without_the_default_port(url: str, host: str) -> None:
+    """The port that a scheme has anyway is left out, as signatures over the host expect."""
+    assert host == _to_httpx(WireRequest(method="GET", url=url, headers=[])).headers["host"]
 
 
 @modes

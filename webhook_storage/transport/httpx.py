@@ -323,7 +323,7 @@ def _to_httpx(request: WireRequest) -> httpx.Request:
     connect, wait = request.timeout
     headers = request.headers
     if not any(name.lower() == "host" for name, _ in headers):
-        headers = [("Host", _host(request.url)), *headers]
+        headers = [("Host", _without_default_port(request.url)), *headers]
     return httpx.Request(
         request.method,
         request.url,
@@ -345,6 +345,12 @@ def _host(url: str) -> str:
     # Not by urlsplit, which keeps what it has split.
     authority = url.partition("://")[2].partition("/")[0].partition("?")[0]
     return authority.rpartition("@")[2]
+
+
+def _without_default_port(url: str) -> str:
+    """Return host and port as a Host header has them, and as signatures are made over them."""
+    host = _host(url)
+    return host.removesuffix(":443" if url.startswith("https:") else ":80")
 
 
 def _proxy(url: str, context: ssl.SSLContext) -> httpx.Proxy:

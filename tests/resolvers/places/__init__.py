@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import os
 import pkgutil
-from typing import TypeAlias
+import socket
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Environment: TypeAlias = pytest.MonkeyPatch
 """Sets environment variables, and puts them back."""
@@ -18,6 +23,16 @@ Environment: TypeAlias = pytest.MonkeyPatch
 
 PLACES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 """The modules here; the function in each has the module's name."""
+
+NOWHERE = "http://127.0.0.1:1"
+"""Where nobody listens."""
+
+
+@contextmanager
+def silent_origin() -> Iterator[str]:
+    """Yield where somebody listens and never answers."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def without_proxies(environment: Environment, *prefixes: str) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from tests.fleet.fixtures import required
 from tests.fleet.moto import shared_moto
-from tests.resolvers.places import Environment, without_proxies
+from tests.resolvers.places import NOWHERE, Environment, silent_origin, without_proxies
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverCase, canary
 from webhook_storage_resolvers.aws import AwsResolver
@@ -32,9 +31,8 @@ def aws(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
     with ExitStack() as stack:
         client.create_secret(Name=_NAME, SecretString=value)
         stack.callback(client.delete_secret, SecretId=_NAME, ForceDeleteWithoutRecovery=True)
-        mute = stack.enter_context(closing(socket.create_server(("127.0.0.1", 0))))
-        nowhere, nobody = "http://127.0.0.1:1", f"http://127.0.0.1:{mute.getsockname()[1]}"
-        others = [AwsResolver(endpoint_url=url) for url in (nowhere, nobody)]
+        silent = stack.enter_context(silent_origin())
+        others = [AwsResolver(endpoint_url=url) for url in (NOWHERE, silent)]
         resolver, refused = AwsResolver(), AwsResolver(profile="wrong")
         for each in (resolver, refused, *others):
             stack.callback(each.close)

@@ -35,8 +35,6 @@ def azure(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
         fake.put("db-password", value)
         mute = stack.enter_context(FakeAzure())
         mute.hang(times=None)
-        with FakeAzure() as gone:
-            nowhere = gone.url
         (tmp_path / "federated-token").write_text(wrong)
         for name, text in _variables(fake, secret, tmp_path).items():
             environment.setenv(name, text)
@@ -45,7 +43,7 @@ def azure(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
         refused = AzureResolver(credential="workload_identity", ca_file=ca_file)
         others = [
             AzureResolver(vault_url=url, credential="client_secret", ca_file=ca_file)
-            for url in (nowhere, mute.url)
+            for url in ("https://127.0.0.1:1", mute.url)
         ]
         for each in (right, refused, *others):
             stack.callback(each.close)

@@ -38,6 +38,7 @@ def command(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
     (home / "token").write_text(token)
     (home / "asked").write_text("")
     write_program(tmp_path / "bin" / "safe", SAFE)
+    write_program(tmp_path / "bin" / "sleep-for-ever", "#!/bin/sh\nexec sleep 3600\n")
     environment.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     environment.setenv("SAFE_HOME", str(home))
     environment.setenv("SAFE_TOKEN", token)
@@ -49,6 +50,7 @@ def command(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
         value=value,
         absent=Reference("team/other", "command"),
         unreachable=CommandResolver(argv=["safe-that-nobody-installed", "{name}"]),
+        hanging=CommandResolver(argv=["sleep-for-ever", "{name}"]),
         credentials=(token,),
         calls=lambda: len((home / "asked").read_text().splitlines()),
     )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.fakes.doppler import FakeDoppler
-from tests.resolvers.places import Environment, without_proxies
+from tests.resolvers.places import NOWHERE, Environment, silent_origin, without_proxies
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverCase, canary
 from webhook_storage_resolvers.doppler import DopplerResolver
@@ -25,9 +25,7 @@ def doppler(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
     without_proxies(environment, "DOPPLER_")
     token, wrong = (f"dp.st.prd.{canary().replace(' ', '')}" for _ in range(2))
     value = canary()
-    with FakeDoppler() as gone:
-        nowhere = gone.url
-    with FakeDoppler(token=token) as server:
+    with FakeDoppler(token=token) as server, silent_origin() as silent:
         server.put("API_TOKEN", value)
         environment.setenv("DOPPLER_API_HOST", server.url)
         environment.setenv("DOPPLER_TOKEN", token)
@@ -38,7 +36,8 @@ def doppler(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
             value=value,
             absent=Reference("NOTHING", "doppler"),
             refused=DopplerResolver(token_variable="OTHER_TOKEN"),
-            unreachable=DopplerResolver(host=nowhere),
+            unreachable=DopplerResolver(host=NOWHERE),
+            hanging=DopplerResolver(host=silent),
             credentials=[token, wrong],
             calls=lambda: len(server.requests),
         )

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.fakes.company import FakeCompany, Secret
-from tests.fleet.process import free_ports
-from tests.resolvers.places import without_proxies
+from tests.resolvers.places import NOWHERE, silent_origin, without_proxies
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverCase, canary
 from webhook_storage_resolvers.http import HttpResolver
@@ -24,7 +23,7 @@ def http(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
     """Start a service with one secret, to which ``SERVICE_URL`` and ``SERVICE_TOKEN`` lead."""
     without_proxies(environment, "SERVICE_")
     value, token, wrong = canary(), canary(), canary()
-    with FakeCompany(token=token) as company:
+    with FakeCompany(token=token) as company, silent_origin() as silent:
         company.secrets["team/app"] = Secret(value)
         environment.setenv("SERVICE_URL", company.url)
         environment.setenv("SERVICE_TOKEN", token)
@@ -44,7 +43,8 @@ def http(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
             value=value,
             absent=Reference("team/other", "http"),
             refused=resolver(company.url, "SERVICE_OTHER_TOKEN"),
-            unreachable=resolver(f"http://127.0.0.1:{free_ports(1)[0]}", "SERVICE_TOKEN"),
+            unreachable=resolver(NOWHERE, "SERVICE_TOKEN"),
+            hanging=resolver(silent, "SERVICE_TOKEN"),
             credentials=(token, wrong),
             calls=lambda: len(company.requests),
         )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.fakes.infisical import FakeInfisical
-from tests.resolvers.places import Environment, without_proxies
+from tests.resolvers.places import NOWHERE, Environment, silent_origin, without_proxies
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverCase, canary
 from webhook_storage_resolvers.infisical import InfisicalResolver
@@ -28,9 +28,7 @@ def infisical(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase
     without_proxies(environment, "INFISICAL_")
     secret, wrong, value = canary(), canary(), canary()
     access = f"ey.{canary().replace(' ', '')}.sig"
-    with FakeInfisical() as gone:
-        nowhere = gone.url
-    with FakeInfisical(client_secret=secret) as server:
+    with FakeInfisical(client_secret=secret) as server, silent_origin() as silent:
         server.new_token = lambda: access
         server.put("/flows/API_TOKEN", value)
         environment.setenv("INFISICAL_API_URL", server.url)
@@ -47,7 +45,8 @@ def infisical(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase
             refused=InfisicalResolver(
                 client_id_variable=f"{_CLIENT}_ID", client_secret_variable="OTHER_SECRET"
             ),
-            unreachable=InfisicalResolver(address=nowhere),
+            unreachable=InfisicalResolver(address=NOWHERE),
+            hanging=InfisicalResolver(address=silent),
             credentials=[secret, wrong, access],
             calls=lambda: len(server.requests),
         )

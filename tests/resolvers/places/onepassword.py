@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.fakes.onepassword import FakeConnect, login_fields
-from tests.resolvers.places import Environment, without_proxies
+from tests.resolvers.places import NOWHERE, Environment, silent_origin, without_proxies
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverCase, canary
 from webhook_storage_resolvers.onepassword import OnePasswordResolver
@@ -24,9 +24,7 @@ def onepassword(tmp_path: Path, environment: Environment) -> Iterator[ResolverCa
     """
     without_proxies(environment, "OP_")
     token, wrong, value = canary().replace(" ", ""), canary().replace(" ", ""), canary()
-    with FakeConnect(token=token) as gone:
-        nowhere = gone.url
-    with FakeConnect(token=token) as server:
+    with FakeConnect(token=token) as server, silent_origin() as silent:
         server.add_vault("flows").add("app", login_fields("me", value))
         environment.setenv("OP_CONNECT_HOST", server.url)
         environment.setenv("OP_CONNECT_TOKEN", token)
@@ -37,7 +35,8 @@ def onepassword(tmp_path: Path, environment: Environment) -> Iterator[ResolverCa
             value=value,
             absent=Reference("app/nothing", "op", "flows"),
             refused=OnePasswordResolver(token_variable="OTHER_TOKEN"),
-            unreachable=OnePasswordResolver(host=nowhere),
+            unreachable=OnePasswordResolver(host=NOWHERE),
+            hanging=OnePasswordResolver(host=silent),
             credentials=[token, wrong],
             calls=lambda: len(server.requests),
         )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.fakes.vault import FakeVault
-from tests.resolvers.places import Environment, without_proxies
+from tests.resolvers.places import NOWHERE, Environment, silent_origin, without_proxies
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverCase, canary
 from webhook_storage_resolvers.vault import VaultResolver
@@ -23,9 +23,7 @@ def vault(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
     """Start a Vault in which ``secret/flows`` has the field ``TOKEN``, and lead there."""
     without_proxies(environment, "VAULT_", "BAO_")
     value, token, wrong = canary(), f"hvs.{canary()}", f"hvs.{canary()}"
-    with FakeVault() as gone:
-        nobody = gone.url
-    with FakeVault(token=token) as server:
+    with FakeVault(token=token) as server, silent_origin() as silent:
         server.put("secret/flows", {"TOKEN": value})
         environment.setenv("VAULT_ADDR", server.url)
         environment.setenv("VAULT_TOKEN", token)
@@ -36,7 +34,8 @@ def vault(tmp_path: Path, environment: Environment) -> Iterator[ResolverCase]:
             value=value,
             absent=Reference("NOBODY_HAS_THIS"),
             refused=VaultResolver(names=_NAMES, token_variable="WRONG_VAULT_TOKEN"),
-            unreachable=VaultResolver(names=_NAMES, address=nobody),
+            unreachable=VaultResolver(names=_NAMES, address=NOWHERE),
+            hanging=VaultResolver(names=_NAMES, address=silent),
             credentials=[token, wrong],
             calls=lambda: len(server.requests),
         )

@@ -47,7 +47,7 @@ fleet: $(VENV)/.python ## install the test servers (needs root or sudo for those
 lock: $(VENV)/.python ## write the lock files anew; ARGS=--upgrade takes the newest versions
 	@command -v uv >/dev/null || $(INSTALL) uv
 	@export PATH="$$PATH:$(BIN)"; lock() { uv pip compile -q --universal --python-version 3.11 \
-	  --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command 'make lock' \
+	  --generate-hashes --no-strip-extras --no-annotate --no-emit-index-url --custom-compile-command 'make lock' \
 	  $(ARGS) "$$@"; }; \
 	lock --all-extras --group dev pyproject.toml -o requirements.lock && \
 	lock tests/fleet/servers.in -o tests/fleet/servers.lock && \
@@ -73,7 +73,7 @@ $(VENV)/.python:
 
 # What a user installs, at the versions of the lock.
 $(VENV)/.demo: $(VENV)/.python pyproject.toml requirements.lock
-	@sed -E '/^ *--hash=/d; s/ *\\$$//' requirements.lock >$(VENV)/constraints.txt
+	@sed -E '/^ *--hash=/d; s/ *\\$$//; s/\[[^]]*]==/==/' requirements.lock >$(VENV)/constraints.txt
 	@export PIP_CONSTRAINT=$(VENV)/constraints.txt UV_BUILD_CONSTRAINT=$(VENV)/constraints.txt; \
 	$(INSTALL) -c $(VENV)/constraints.txt -e '.[server]'
 	@touch $@

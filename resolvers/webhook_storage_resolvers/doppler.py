@@ -33,8 +33,8 @@ from webhook_storage.token import Refusal
 from webhook_storage_resolvers.naming import (
     NAME,
     Place,
+    answers,
     check_names,
-    field_of,
     options_of,
     place_of,
 )
@@ -99,15 +99,7 @@ class DopplerResolver(Resolver):
         self, references: Sequence[Reference], deadline: Deadline
     ) -> Mapping[Reference, Outcome]:
         """Ask once for all of them."""
-        places = {reference: self._place(reference) for reference in references}
-        names = {place.path: None for place in places.values() if isinstance(place, Place)}
-        read = self._read(list(names), deadline) if names else {}
-        return {
-            reference: field_of(read[place.path], place.field)
-            if isinstance(place, Place)
-            else place
-            for reference, place in places.items()
-        }
+        return answers(references, self._place, lambda names: self._read(names, deadline))
 
     def health(self) -> str | None:
         """Ask Doppler whose token this is."""
@@ -118,7 +110,7 @@ class DopplerResolver(Resolver):
         """Close the connections; the next question opens new ones."""
         self._http.close()
 
-    def _place(self, reference: Reference) -> Place | Outcome:
+    def _place(self, reference: Reference) -> Place[str] | Outcome:
         """Return which secret is wanted, or the outcome when there can be none."""
         options = options_of(reference)
         if isinstance(options, Invalid):

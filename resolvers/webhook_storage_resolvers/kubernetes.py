@@ -30,7 +30,13 @@ from webhook_storage.contracts import (
 from webhook_storage.document import MISSING, select
 from webhook_storage.lazy import PerProcess
 from webhook_storage.secret import SecretValue
-from webhook_storage_resolvers.naming import Place, check_names, field_of, options_of, place_of
+from webhook_storage_resolvers.naming import (
+    Place,
+    answers,
+    check_names,
+    options_of,
+    place_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,13 +65,6 @@ class _Secret(NamedTuple):
 
     namespace: str | None
     name: str
-
-
-class _Wanted(NamedTuple):
-    """What a reference asks for: a secret as a whole, or one field of it."""
-
-    secret: _Secret
-    field: str | None
 
 
 class _Door(NamedTuple):
@@ -122,15 +121,7 @@ class KubernetesResolver(Resolver):
         self, references: Sequence[Reference], deadline: Deadline
     ) -> Mapping[Reference, Outcome]:
         """Read each secret once, however many references point into it."""
-        wanted = {reference: self._wanted(reference) for reference in references}
-        secrets = {each.secret: None for each in wanted.values() if isinstance(each, _Wanted)}
-        read = self._read_all(list(secrets), deadline) if secrets else {}
-        return {
-            reference: field_of(read[each.secret], each.field)
-            if isinstance(each, _Wanted)
-            else each
-            for reference, each in wanted.items()
-        }
+        return answers(references, self._wanted, lambda secrets: self._read_all(secrets, deadline))
 
     def health(self) -> str | None:
         """Ask the server whether it is ready, which everybody may."""
@@ -152,7 +143,7 @@ class KubernetesResolver(Resolver):
 
     # --- what is wanted ---
 
-    def _wanted(self, reference: Reference) -> _Wanted | Outcome:
+    def _wanted(self, reference: Reference) -> Place[_Secret] | Outcome:
         """Return where a reference leads, or the outcome when it leads nowhere."""
         options = options_of(reference)
         if isinstance(options, Invalid):
@@ -164,7 +155,7 @@ class KubernetesResolver(Resolver):
         secret = _Secret(first, rest) if slash else _Secret(None, first)
         fits = secret.namespace is None or _NAMESPACE.fullmatch(secret.namespace)
         if fits and _NAME.fullmatch(secret.name):
-            return _Wanted(secret, place.field)
+            return Place(secret, place.field)
         # Of a bare name it only says that there is no such secret here.
         return Invalid(_NO_NAME) if reference.scheme is not None else NotFound(_NO_NAME)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from webhook_storage.contracts import Found, Invalid, NotFound, Outcome
 from webhook_storage.document import MISSING, parse, select, spell
@@ -10,22 +10,25 @@ from webhook_storage.errors import ConfigurationError
 from webhook_storage.secret import SecretValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from webhook_storage.template import Reference
 
 NAME = "{name}"
 
 
-class Place(NamedTuple):
+Key = TypeVar("Key", bound="Hashable")
+
+
+class Place(NamedTuple, Generic[Key]):
     """What to ask a store for.
 
     Attributes:
-        path: The secret, in the store's spelling.
+        path: The secret, in the store's spelling or taken apart.
         field: The one field of it that is wanted; None leaves that to the caller.
     """
 
-    path: str
+    path: Key
     field: str | None = None
 
 
@@ -40,7 +43,7 @@ def check_names(names: str | None) -> None:
         raise ConfigurationError(message, path="names")
 
 
-def place_of(reference: Reference, names: str | None) -> Place | NotFound:
+def place_of(reference: Reference, names: str | None) -> Place[str] | NotFound:
     """Return where a reference leads.
 
     Args:
@@ -62,6 +65,27 @@ def place_of(reference: Reference, names: str | None) -> Place | NotFound:
     path, _, field = names.partition("#")
     filled = field.replace(NAME, reference.name)
     return Place(path.replace(NAME, reference.name), filled or None)
+
+
+def answers(
+    references: Iterable[Reference],
+    find: Callable[[Reference], Place[Key] | Outcome],
+    read: Callable[[list[Key]], Mapping[Key, Outcome]],
+) -> dict[Reference, Outcome]:
+    """Answer references, and read each secret once, however many of them point into it.
+
+    Args:
+        references: What was asked.
+        find: Returns where a reference leads, or its outcome when it leads nowhere.
+        read: Returns an outcome for each of the secrets; it is not called for none.
+    """
+    found = {reference: find(reference) for reference in references}
+    paths = list({each.path: None for each in found.values() if isinstance(each, Place)})
+    outcomes = read(paths) if paths else {}
+    return {
+        reference: field_of(outcomes[each.path], each.field) if isinstance(each, Place) else each
+        for reference, each in found.items()
+    }
 
 
 def options_of(reference: Reference, allowed: Iterable[str] = ()) -> dict[str, str] | Invalid:

@@ -18,8 +18,8 @@ from webhook_storage_resolvers.aws.answers import MALFORMED, is_denied, paramete
 from webhook_storage_resolvers.aws.client import AwsClient, Reply, read_all
 from webhook_storage_resolvers.naming import (
     Place,
+    answers,
     check_names,
-    field_of,
     is_segment,
     options_of,
     place_of,
@@ -61,13 +61,6 @@ class _Parameter(NamedTuple):
     def spelled(self) -> str:
         """Return it as the service spells it."""
         return self.id if self.selector is None else f"{self.id}:{self.selector}"
-
-
-class _Wanted(NamedTuple):
-    """What a reference asks for: a parameter as a whole, or one field of it."""
-
-    parameter: _Parameter
-    field: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,20 +116,9 @@ class SsmResolver(Resolver):
         self, references: Sequence[Reference], deadline: Deadline
     ) -> Mapping[Reference, Outcome]:
         """Read each version once, however many references point into it."""
-        wanted = {reference: self._wanted(reference) for reference in references}
-        parameters = {each.parameter: None for each in wanted.values() if isinstance(each, _Wanted)}
-        read = read_all(
-            list(parameters),
-            _MOST,
-            lambda several: self._read_many(several, deadline),
-            lambda parameter: self._read_one(parameter, deadline),
+        return answers(
+            references, self._wanted, lambda parameters: self._read(parameters, deadline)
         )
-        return {
-            reference: field_of(read[each.parameter], each.field)
-            if isinstance(each, _Wanted)
-            else each
-            for reference, each in wanted.items()
-        }
 
     def health(self) -> str | None:
         """Ask which parameters there are, whether or not that is answered."""
@@ -148,7 +130,7 @@ class SsmResolver(Resolver):
 
     # --- what is wanted ---
 
-    def _wanted(self, reference: Reference) -> _Wanted | Outcome:
+    def _wanted(self, reference: Reference) -> Place[_Parameter] | Outcome:
         """Return where a reference leads, or the outcome when it leads nowhere."""
         options = options_of(reference, _OPTIONS)
         if isinstance(options, Invalid):
@@ -169,9 +151,20 @@ class SsmResolver(Resolver):
                 return Invalid(f"has what is no {option} in Parameter Store")
         selector = next(iter(options.values()), None)
         region = arn["region"] if arn else None
-        return _Wanted(_Parameter(path, region, selector), place.field)
+        return Place(_Parameter(path, region, selector), place.field)
 
     # --- asking ---
+
+    def _read(
+        self, parameters: list[_Parameter], deadline: Deadline
+    ) -> Mapping[_Parameter, Outcome]:
+        """Read parameters, as many as can be at a time."""
+        return read_all(
+            parameters,
+            _MOST,
+            lambda several: self._read_many(several, deadline),
+            lambda parameter: self._read_one(parameter, deadline),
+        )
 
     def _read_many(
         self, parameters: Sequence[_Parameter], deadline: Deadline

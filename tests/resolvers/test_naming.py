@@ -10,6 +10,7 @@ from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference
 from webhook_storage_resolvers.naming import (
     Place,
+    answers,
     check_names,
     field_of,
     is_segment,
@@ -42,7 +43,7 @@ def test_a_path_of_its_own_is_taken_as_it_is(names: str | None) -> None:
         ("team/{name}#", Place("team/TOKEN")),
     ],
 )
-def test_bare_names_lie_where_the_pattern_says(names: str, place: Place) -> None:
+def test_bare_names_lie_where_the_pattern_says(names: str, place: Place[str]) -> None:
     """The name stands in the path, in the field, or in both."""
     assert place == place_of(Reference("TOKEN"), names)
 
@@ -111,6 +112,38 @@ def test_an_option_that_is_given_twice_is_invalid() -> None:
     """Of two versions neither is guessed."""
     reference = with_options(("version", "3"), ("version", "4"))
     assert Invalid("an option is given twice") == options_of(reference, ["version"])
+
+
+# --- answers ---
+
+
+def test_each_secret_is_read_once() -> None:
+    """Fields of one secret are one question, and what leads nowhere is none."""
+    asked: list[list[str]] = []
+
+    def find(reference: Reference) -> Place[str] | Outcome:
+        name, _, field = reference.name.partition("#")
+        return Place(name, field or None) if name else Invalid("nothing")
+
+    def read(paths: list[str]) -> dict[str, Outcome]:
+        asked.append(paths)
+        return {path: Found(value=SecretValue('{"x": "1", "y": "2"}')) for path in paths}
+
+    names = ["a#x", "a#y", "a#z", "b#x", "#x"]
+    told = answers(map(Reference, names), find, read)
+    assert [["a", "b"]] == asked
+    one, two = Found(value=SecretValue("1")), Found(value=SecretValue("2"))
+    missing = NotFound("the secret has no such field")
+    assert [one, two, missing, one, Invalid("nothing")] == [told[Reference(each)] for each in names]
+
+
+def test_nothing_is_read_for_nothing() -> None:
+    """When no reference leads anywhere the store is left alone."""
+
+    def read(paths: list[str]) -> dict[str, Outcome]:
+        raise AssertionError(paths)
+
+    assert {Reference("a"): NotFound()} == answers([Reference("a")], lambda _: NotFound(), read)
 
 
 # --- paths ----------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from webhook_storage_resolvers.aws.answers import is_denied, meaning_of_code, se
 from webhook_storage_resolvers.aws.client import AwsClient, Reply, read_all
 from webhook_storage_resolvers.naming import (
     Place,
+    answers,
     check_names,
-    field_of,
     is_segment,
     options_of,
     place_of,
@@ -53,13 +53,6 @@ class _Secret(NamedTuple):
     def parameters(self) -> dict[str, str]:
         """Return what to ask with."""
         return dict([("SecretId", self.id), *([self.version] if self.version else [])])
-
-
-class _Wanted(NamedTuple):
-    """What a reference asks for: a secret as a whole, or one field of it."""
-
-    secret: _Secret
-    field: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,20 +109,7 @@ class AwsResolver(Resolver):
         self, references: Sequence[Reference], deadline: Deadline
     ) -> Mapping[Reference, Outcome]:
         """Read each version once, however many references point into it."""
-        wanted = {reference: self._wanted(reference) for reference in references}
-        secrets = {each.secret: None for each in wanted.values() if isinstance(each, _Wanted)}
-        read = read_all(
-            list(secrets),
-            _MOST,
-            lambda several: self._read_many(several, deadline),
-            lambda secret: self._read_one(secret, deadline),
-        )
-        return {
-            reference: field_of(read[each.secret], each.field)
-            if isinstance(each, _Wanted)
-            else each
-            for reference, each in wanted.items()
-        }
+        return answers(references, self._wanted, lambda secrets: self._read(secrets, deadline))
 
     def health(self) -> str | None:
         """Ask which secrets there are, whether or not that is answered."""
@@ -141,7 +121,7 @@ class AwsResolver(Resolver):
 
     # --- what is wanted ---
 
-    def _wanted(self, reference: Reference) -> _Wanted | Outcome:
+    def _wanted(self, reference: Reference) -> Place[_Secret] | Outcome:
         """Return where a reference leads, or the outcome when it leads nowhere."""
         options = options_of(reference, _OPTIONS)
         if isinstance(options, Invalid):
@@ -157,9 +137,18 @@ class AwsResolver(Resolver):
         if isinstance(version, Invalid):
             return version
         region = arn["region"] if arn else None
-        return _Wanted(_Secret(place.path, region, version), place.field)
+        return Place(_Secret(place.path, region, version), place.field)
 
     # --- asking ---
+
+    def _read(self, secrets: list[_Secret], deadline: Deadline) -> Mapping[_Secret, Outcome]:
+        """Read secrets, as many as can be at a time."""
+        return read_all(
+            secrets,
+            _MOST,
+            lambda several: self._read_many(several, deadline),
+            lambda secret: self._read_one(secret, deadline),
+        )
 
     def _read_many(
         self, secrets: Sequence[_Secret], deadline: Deadline

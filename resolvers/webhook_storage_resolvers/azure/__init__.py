@@ -27,7 +27,13 @@ from webhook_storage.contracts import (
 from webhook_storage.errors import ConfigurationError, MissingExtraError
 from webhook_storage.token import Refusal, Token, TokenCache
 from webhook_storage_resolvers.azure.answers import impostor, outcome_of
-from webhook_storage_resolvers.naming import check_names, field_of, options_of, place_of
+from webhook_storage_resolvers.naming import (
+    Place,
+    answers,
+    check_names,
+    options_of,
+    place_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,13 +57,6 @@ class _Secret(NamedTuple):
 
     name: str
     version: str
-
-
-class _Wanted(NamedTuple):
-    """What a reference asks for: a secret as a whole, or one field of it."""
-
-    secret: _Secret
-    field: str | None
 
 
 class _Vault(NamedTuple):
@@ -141,15 +140,7 @@ class AzureResolver(Resolver):
         self, references: Sequence[Reference], deadline: Deadline
     ) -> Mapping[Reference, Outcome]:
         """Read each secret once; the vault has no question for several."""
-        wanted = {reference: self._wanted(reference) for reference in references}
-        secrets = {each.secret: None for each in wanted.values() if isinstance(each, _Wanted)}
-        read = self._read_all(list(secrets), deadline) if secrets else {}
-        return {
-            reference: field_of(read[each.secret], each.field)
-            if isinstance(each, _Wanted)
-            else each
-            for reference, each in wanted.items()
-        }
+        return answers(references, self._wanted, lambda secrets: self._read_all(secrets, deadline))
 
     def health(self) -> str | None:
         """Ask the vault for its challenge, without a token, and then log in."""
@@ -172,7 +163,7 @@ class AzureResolver(Resolver):
 
     # --- what is wanted ---
 
-    def _wanted(self, reference: Reference) -> _Wanted | Outcome:
+    def _wanted(self, reference: Reference) -> Place[_Secret] | Outcome:
         """Return where a reference leads, or the outcome when it leads nowhere."""
         options = options_of(reference, ("version",))
         if isinstance(options, Invalid):
@@ -190,7 +181,7 @@ class AzureResolver(Resolver):
             version = options.get("version", version)
             if not _VERSION.fullmatch(version):
                 return Invalid("a version is one word of letters and digits")
-        return _Wanted(_Secret(name, version), place.field)
+        return Place(_Secret(name, version), place.field)
 
     def _vault(self) -> _Vault | Unavailable:
         """Return the vault, as it is configured now."""

@@ -32,7 +32,7 @@ from webhook_storage_resolvers.command.process import Ended, run
 from webhook_storage_resolvers.naming import (
     NAME,
     Place,
-    field_of,
+    answers,
     is_segment,
     options_of,
     place_of,
@@ -138,17 +138,9 @@ class CommandResolver(Resolver):
     def _answer(
         self, references: Sequence[Reference], deadline: Deadline, stop: threading.Event
     ) -> dict[Reference, Outcome]:
-        places = {reference: self._place(reference) for reference in references}
-        names = {place.path: None for place in places.values() if isinstance(place, Place)}
-        printed = self._run_all(list(names), deadline, stop) if names else {}
-        return {
-            reference: field_of(printed[place.path], place.field)
-            if isinstance(place, Place)
-            else place
-            for reference, place in places.items()
-        }
+        return answers(references, self._place, lambda names: self._run_all(names, deadline, stop))
 
-    def _place(self, reference: Reference) -> Place | Outcome:
+    def _place(self, reference: Reference) -> Place[str] | Outcome:
         """Return where a reference leads, if its name can be an argument."""
         options = options_of(reference)
         place = place_of(reference, self.names)

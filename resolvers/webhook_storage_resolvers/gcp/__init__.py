@@ -20,8 +20,8 @@ from webhook_storage_resolvers.gcp.answers import REFUSED, outcome_of
 from webhook_storage_resolvers.gcp.auth import Access, Login
 from webhook_storage_resolvers.naming import (
     Place,
+    answers,
     check_names,
-    field_of,
     options_of,
     place_of,
 )
@@ -64,13 +64,6 @@ class _Secret(NamedTuple):
         region = "" if self.location is None else f"/locations/{self.location}"
         secret = f"/v1/projects/{self.project}{region}/secrets/{self.name}"
         return f"{_origin(endpoint, self.location)}{secret}/versions/{self.version}:access"
-
-
-class _Wanted(NamedTuple):
-    """What a reference asks for: a secret as a whole, or one field of it."""
-
-    secret: _Secret
-    field: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,15 +124,7 @@ class GcpResolver(Resolver):
         self, references: Sequence[Reference], deadline: Deadline
     ) -> Mapping[Reference, Outcome]:
         """Read each version once, however many references point into it."""
-        wanted = {reference: self._wanted(reference) for reference in references}
-        secrets = {each.secret: None for each in wanted.values() if isinstance(each, _Wanted)}
-        read = self._read_all(list(secrets), deadline) if secrets else {}
-        return {
-            reference: field_of(read[each.secret], each.field)
-            if isinstance(each, _Wanted)
-            else each
-            for reference, each in wanted.items()
-        }
+        return answers(references, self._wanted, lambda secrets: self._read_all(secrets, deadline))
 
     def health(self) -> str | None:
         """Get a token and ask which locations there are, whether or not that is answered."""
@@ -167,7 +152,7 @@ class GcpResolver(Resolver):
 
     # --- what is wanted ---
 
-    def _wanted(self, reference: Reference) -> _Wanted | Outcome:
+    def _wanted(self, reference: Reference) -> Place[_Secret] | Outcome:
         """Return where a reference leads, or the outcome when it leads nowhere."""
         options = options_of(reference, ("version",))
         if isinstance(options, Invalid):
@@ -176,7 +161,7 @@ class GcpResolver(Resolver):
         if not isinstance(place, Place):
             return place
         secret = self._secret(place.path, options.get("version"))
-        return secret if isinstance(secret, Invalid) else _Wanted(secret, place.field)
+        return secret if isinstance(secret, Invalid) else Place(secret, place.field)
 
     def _secret(self, path: str, version: str | None) -> _Secret | Invalid:
         """Return the secret of a short or a full name."""

@@ -25,8 +25,8 @@ from webhook_storage_resolvers.http.question import (
 from webhook_storage_resolvers.naming import (
     NAME,
     Place,
+    answers,
     check_names,
-    field_of,
     options_of,
     place_of,
 )
@@ -139,15 +139,7 @@ class HttpResolver(Resolver):
         self, references: Sequence[Reference], deadline: Deadline
     ) -> Mapping[Reference, Outcome]:
         """Ask once for each name, one after the other."""
-        places = {reference: self._place(reference) for reference in references}
-        names = {place.path: None for place in places.values() if isinstance(place, Place)}
-        read = self._read_all(list(names), deadline) if names else {}
-        return {
-            reference: field_of(read[place.path], place.field)
-            if isinstance(place, Place)
-            else place
-            for reference, place in places.items()
-        }
+        return answers(references, self._place, lambda names: self._read_all(names, deadline))
 
     def health(self) -> str | None:
         """Look for the credentials, then ask `health_url`, without them."""
@@ -193,7 +185,7 @@ class HttpResolver(Resolver):
 
     # --- asking ---
 
-    def _place(self, reference: Reference) -> Place | Outcome:
+    def _place(self, reference: Reference) -> Place[str] | Outcome:
         """Return what to ask for, or the outcome when nothing can be asked."""
         options = options_of(reference)
         if isinstance(options, Invalid):

@@ -20,8 +20,9 @@ from webhook_storage_resolvers.infisical.api import Api, Scope
 from webhook_storage_resolvers.infisical.login import Given, UniversalAuth
 from webhook_storage_resolvers.naming import (
     NAME,
+    Place,
+    answers,
     check_names,
-    field_of,
     is_segment,
     options_of,
     place_of,
@@ -127,13 +128,7 @@ class InfisicalResolver(Resolver):
         self, references: Sequence[Reference], deadline: Deadline
     ) -> Mapping[Reference, Outcome]:
         """Read each secret once, several of one folder in one question."""
-        places = {reference: self._wanted(reference) for reference in references}
-        wanted = {each[0]: None for each in places.values() if isinstance(each, tuple)}
-        read = self._read(list(wanted), deadline) if wanted else {}
-        return {
-            reference: field_of(read[place[0]], place[1]) if isinstance(place, tuple) else place
-            for reference, place in places.items()
-        }
+        return answers(references, self._wanted, lambda wanted: self._read(wanted, deadline))
 
     def health(self) -> str | None:
         """Ask the server for its state, without a credential."""
@@ -154,7 +149,7 @@ class InfisicalResolver(Resolver):
 
     # --- what is wanted ---
 
-    def _wanted(self, reference: Reference) -> tuple[_Wanted, str | None] | Outcome:
+    def _wanted(self, reference: Reference) -> Place[_Wanted] | Outcome:
         """Return where a reference leads and which field `names` wants, or why it leads nowhere."""
         options = options_of(reference, ("version",))
         if isinstance(options, Invalid):
@@ -170,7 +165,8 @@ class InfisicalResolver(Resolver):
         if not all(map(is_segment, segments)):
             return Invalid("a path is words between single slashes, the secret's name last")
         folder = "/" + "/".join(segments[:-1])
-        return _Wanted(folder, segments[-1], int(version) if version else None), place.field
+        secret = _Wanted(folder, segments[-1], int(version) if version else None)
+        return Place(secret, place.field)
 
     # --- asking ---
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 from webhook_storage.contracts import (
     Deadline,
@@ -21,7 +21,13 @@ from webhook_storage.contracts import (
 from webhook_storage.errors import ConfigurationError, MissingExtraError
 from webhook_storage.lazy import PerProcess
 from webhook_storage.secret import silenced_logs
-from webhook_storage_resolvers.naming import check_names, field_of, options_of, place_of
+from webhook_storage_resolvers.naming import (
+    Place,
+    answers,
+    check_names,
+    options_of,
+    place_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,13 +36,6 @@ if TYPE_CHECKING:
 
 _HEALTH_SECONDS = 10.0
 _LATE = Unavailable("the keyring did not answer in time, it may wait for somebody to unlock it")
-
-
-class _Wanted(NamedTuple):
-    """What a reference asks for: a password as a whole, or one field of it."""
-
-    user: str
-    field: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +86,7 @@ class KeyringResolver(Resolver):
         self, references: Sequence[Reference], deadline: Deadline
     ) -> Mapping[Reference, Outcome]:
         """Ask for each password once."""
-        wanted = {reference: self._wanted(reference) for reference in references}
-        users = {each.user: None for each in wanted.values() if isinstance(each, _Wanted)}
-        read = self._read_all(list(users), deadline) if users else {}
-        return {
-            reference: field_of(read[each.user], each.field) if isinstance(each, _Wanted) else each
-            for reference, each in wanted.items()
-        }
+        return answers(references, self._wanted, lambda users: self._read_all(users, deadline))
 
     def health(self) -> str | None:
         """Look whether the keyring can be asked, and name its backend if it cannot."""
@@ -101,7 +94,7 @@ class KeyringResolver(Resolver):
         fault = self._in_time(lambda: found.append(self._ailment()), Deadline(_HEALTH_SECONDS))
         return found[0] if found else (fault or _LATE).detail
 
-    def _wanted(self, reference: Reference) -> _Wanted | Outcome:
+    def _wanted(self, reference: Reference) -> Place[str] | Outcome:
         """Return where a reference leads, or the outcome when it leads nowhere."""
         options = options_of(reference)
         if isinstance(options, Invalid):
@@ -111,7 +104,7 @@ class KeyringResolver(Resolver):
             return place
         if not place.path or not place.path.isprintable():
             return Invalid("a user name is printable characters, at least one")
-        return _Wanted(place.path, place.field)
+        return Place(place.path, place.field)
 
     # --- asking ---
 

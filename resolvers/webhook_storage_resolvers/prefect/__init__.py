@@ -12,11 +12,18 @@ from __future__ import annotations
 import importlib
 import re
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, ClassVar
 
 from webhook_storage.contracts import Deadline, Invalid, NotFound, Outcome, Resolver, Unavailable
-from webhook_storage_resolvers.naming import Place, check_names, field_of, options_of, place_of
+from webhook_storage_resolvers.naming import (
+    Place,
+    answers,
+    check_names,
+    options_of,
+    place_of,
+)
 from webhook_storage_resolvers.prefect.blocks import Server
 from webhook_storage_resolvers.prefect.context import context_secret
 
@@ -90,22 +97,8 @@ class PrefectResolver(Resolver):
         if isinstance(prefect, Unavailable):
             return dict.fromkeys(references, prefect)
         first = _is_first(prefect)
-        places = {reference: self._place(reference, first=first) for reference in references}
-        wanted = {place.path: None for place in places.values() if isinstance(place, Place)}
-        if not wanted:
-            read: Mapping[str, Outcome] = {}
-        elif not first:
-            read = self._server().read(list(wanted), deadline)
-        elif self.profile is not None:
-            read = dict.fromkeys(wanted, Unavailable(_NO_PROFILES))
-        else:
-            read = {name: context_secret(prefect, name) for name in wanted}
-        return {
-            reference: field_of(read[place.path], place.field)
-            if isinstance(place, Place)
-            else place
-            for reference, place in places.items()
-        }
+        find = partial(self._place, first=first)
+        return answers(references, find, lambda names: self._read(prefect, names, deadline))
 
     async def aresolve(
         self, references: Sequence[Reference], deadline: Deadline
@@ -128,7 +121,17 @@ class PrefectResolver(Resolver):
         """Return where blocks are read; it keeps no connection."""
         return Server(profile=self.profile, allow_ephemeral=self.allow_ephemeral)
 
-    def _place(self, reference: Reference, *, first: bool) -> Place | Outcome:
+    def _read(
+        self, prefect: ModuleType, names: list[str], deadline: Deadline
+    ) -> Mapping[str, Outcome]:
+        """Read blocks, or with Prefect 1 what its context holds."""
+        if not _is_first(prefect):
+            return self._server().read(names, deadline)
+        if self.profile is not None:
+            return dict.fromkeys(names, Unavailable(_NO_PROFILES))
+        return {name: context_secret(prefect, name) for name in names}
+
+    def _place(self, reference: Reference, *, first: bool) -> Place[str] | Outcome:
         """Return where a reference leads, or the outcome when it leads nowhere."""
         options = options_of(reference)
         if isinstance(options, Invalid):

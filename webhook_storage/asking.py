@@ -209,6 +209,14 @@ class Asker:
             fault = Unavailable(f"a fault in the resolver, {type(error).__name__}")
         return dict.fromkeys(questions, fault)
 
+    def health(self) -> str | None:
+        """Return why the resolver cannot be asked, None when it can."""
+        try:
+            with silenced_logs():
+                return self.resolver.health()
+        except Exception as error:  # noqa: BLE001 - as for answers
+            return f"a fault in the resolver, {type(error).__name__}"
+
     def fly(self, questions: Iterable[Question]) -> list[Flight]:
         """Return the flights on which the questions are, and start one for those on none.
 

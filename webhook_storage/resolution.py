@@ -201,6 +201,13 @@ class Resolution:
         self._finish(list(walks), answers)
         return [_explanation(walk, answers[walk.plan.reference].outcome) for walk in walks]
 
+    def health(self) -> dict[str, str | None]:
+        """Tell for each resolver, by its name, why it cannot be asked; None when it can.
+
+        No secret is read. They are asked one after the other, each for some seconds at most.
+        """
+        return {label: asker.health() for label, asker in self._askers.items()}
+
     def close(self) -> None:
         """Forget all values and close the resolvers. It can be called again, and used again."""
         with self._lock:

@@ -41,6 +41,9 @@ _REFUSALS: tuple[tuple[type[Outcome], type[SecretError], str], ...] = (
 """In the order in which they are told: what the user must mend first comes first."""
 
 
+_LOOK = "'webhook-storage check' shows what each resolver answers"
+
+
 class Values:
     """What the placeholders of a request stand for.
 
@@ -178,7 +181,7 @@ def _check_outcomes(references: Sequence[Reference], answers: Answers) -> None:
         ]
         if hit:
             lines = [f"${{{reference}}} {words}{_because(answers, reference)}" for reference in hit]
-            raise error("; ".join(lines), names=tuple(map(str, hit)), hint=_advice(hit[0]))
+            raise error("; ".join(lines), names=tuple(map(str, hit)), hint=_LOOK)
 
 
 def _because(answers: Answers, reference: Reference) -> str:
@@ -233,7 +236,7 @@ def _advice(source: Reference | Fact, reason: str = "missing") -> str:
             f"set the environment variable {source.name}, or add it to another of those asked; "
             "'webhook-storage check' shows what each of them answers"
         )
-    return "'webhook-storage check' shows what each resolver answers"
+    return _LOOK
 
 
 def _unknown_fact(path: str, fact: Fact) -> ConfigurationError:

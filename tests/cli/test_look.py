@@ -238,6 +238,20 @@ def test_config_chooses_the_resolvers(
     assert 1 == run("check", definition).code
 
 
+def test_a_policy_is_told(
+    run: Run, definition: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret that may not go there is forbidden, by a rule that is named; nothing is sent."""
+    monkeypatch.setenv("WEBHOOK_STORAGE_SECRETS__HOSTS", '{ PASSWORD = ["files.example.com"] }')
+    outcome = run("check", definition)
+    _, shown, asked = lines_of(outcome)["${PASSWORD}"]
+    assert (1, "forbidden") == (outcome.code, shown)
+    assert 'by the rule for "PASSWORD"' in asked
+    done = run("list", definition)
+    assert 3 == done.code
+    assert 'may go to files.example.com only, by the rule for "PASSWORD"' in done.err
+
+
 # --- the command itself ---------------------------------------------------------------------------
 
 

@@ -727,3 +727,22 @@ def test_nothing_shows_a_value(kind: type[Store]) -> None:
         repr([question.kept for question in asker._questions.values()]),
     ]
     assert [text for text in shown if CANARY in text] == []
+
+
+# --- health ---
+
+
+def test_health_of_each_resolver() -> None:
+    """Each says for itself whether it can be asked; one that raises is told by the type of that."""
+
+    class Ill(Other):
+        def health(self) -> str:
+            return "is sealed"
+
+    class Broken(Local):
+        def health(self) -> str:
+            raise ValueError(CANARY)
+
+    resolution = Resolution([Store(), Broken()], instances={("other", "prod"): Ill()})
+    fault = "a fault in the resolver, ValueError"
+    assert {"store": None, "local": fault, "other://prod": "is sealed"} == resolution.health()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhook_storage.cli.operations import OPERATIONS, sample, secrets_of
-from webhook_storage.errors import ConfigurationError, SecretError
+from webhook_storage.errors import ConfigurationError, SecretError, SecretForbiddenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,11 +32,11 @@ def rows(storage: Storage, sender: Sender) -> list[Row]:
     """Return a row for each placeholder of the definition."""
     uses = secrets_of(storage)
     explanations = sender.resolution.explain([use.reference for use in uses])
-    refused = dict(_refused(storage, sender))
+    refused = {name: fault for name, *fault in _refused(storage, sender)}
     return [_row(use, told, refused) for use, told in zip(uses, explanations, strict=True)]
 
 
-def _row(use: Use, told: Explanation, refused: dict[str, str]) -> Row:
+def _row(use: Use, told: Explanation, refused: dict[str, list[str]]) -> Row:
     outcome = told.outcome
     if outcome == "not found" and use.optional:
         outcome = "default"
@@ -44,25 +44,24 @@ def _row(use: Use, told: Explanation, refused: dict[str, str]) -> Row:
         f"{step.resolver}: {step.outcome}{f', {step.detail}' if step.detail else ''}"
         for step in told.steps
     ]
-    fault = refused.get(told.reference, "") if outcome == "found" else ""
-    if fault:
+    if outcome == "found" and told.reference in refused:
+        outcome, fault = refused[told.reference]
         asked.append(fault)
     if not told.steps and told.detail:
         asked.append(told.detail)
     name = f"${{{told.reference}}}"
-    shown = "invalid" if fault else outcome
-    return Row(
-        (name, ", ".join(use.operations), shown, "; ".join(asked)), shown in {"found", "default"}
-    )
+    cells = (name, ", ".join(use.operations), outcome, "; ".join(asked))
+    return Row(cells, outcome in {"found", "default"})
 
 
-def _refused(storage: Storage, sender: Sender) -> Iterator[tuple[str, str]]:
-    """Yield what was found and is yet no good: an empty value, or one unfit for its place."""
+def _refused(storage: Storage, sender: Sender) -> Iterator[tuple[str, str, str]]:
+    """Yield what was found and is yet no good: empty, unfit for its place, or bound elsewhere."""
     for operation in OPERATIONS:
         try:
             sender.preview(sample(storage, operation))
         except SecretError as error:
+            word = "forbidden" if isinstance(error, SecretForbiddenError) else "invalid"
             for name in error.names:
-                yield name, str(error)
+                yield name, word, str(error)
         except ConfigurationError:
             continue

@@ -80,11 +80,14 @@ class Question:
         failures: How often in a row it could not be answered.
         flight: On its way to the resolver.
         stale: The last secret, as long as it may stand in for an unavailable resolver.
+        forgotten: Whether a server refused the secret and nobody has asked since.
+        renewal: The last flight that was started for that reason.
         refusals: What servers think of the secret.
     """
 
     __slots__ = (
-        "__weakref__", "asker", "failures", "flight", "kept", "reference", "refusals", "stale",
+        "__weakref__", "asker", "failures", "flight", "forgotten", "kept", "reference", "refusals",
+        "renewal", "stale",
     )  # fmt: skip
 
     def __init__(self, asker: Asker, reference: Reference) -> None:
@@ -94,6 +97,8 @@ class Question:
         self.failures = 0
         self.flight: Flight | None = None
         self.stale: Kept | None = None
+        self.forgotten = False
+        self.renewal: Flight | None = None
         self.refusals = Refusals()
 
     def fresh(self, now: float) -> Outcome | None:
@@ -245,10 +250,14 @@ class Asker:
             now = self._patience.clock()
             if question.refusals.resting(now):
                 return
-            question.flight = question.stale = None
+            if question.flight is None or question.flight is not question.renewal:
+                question.flight, question.forgotten = None, True
             outcome = question.kept and question.kept.outcome
+            question.stale = None
             if isinstance(outcome, Found):
                 question.refusals.add(outcome.value, now)
+                # Others may still need it, when the store has nothing newer to say.
+                question.stale = question.kept if not question.failures else None
             if isinstance(outcome, Found | NotFound):
                 question.kept = None
 
@@ -267,6 +276,8 @@ class Asker:
         """Put a question on a flight; the lock is held."""
         if question.flight is None:
             question.flight = new
+            if question.forgotten:
+                question.renewal, question.forgotten = new, False
             new.questions.append(question)
         return question.flight
 
@@ -312,6 +323,8 @@ class Asker:
                 if question.flight is flight:
                     question.flight = None
                     until = now + self._keep(question, outcome, now)
+                    if used[question] is not outcome and question.stale is not None:
+                        until = min(until, question.stale.until)
                     question.kept = Kept(until, used[question]) if until > now else None
             flight.landing.set_result(used)
         seconds = time.perf_counter() - flight.started

@@ -34,6 +34,7 @@ DEFAULT_CHAIN = ("env", "dotenv", "directory")
 """Who is asked for a bare ``${NAME}``, in this order, unless the configuration says otherwise."""
 
 _TABLES = ("retry", "secrets")
+_ONE_UNDERSCORE = re.compile(rf"{PREFIX}(SECRETS|RETRY)_(?!_)")
 _SECONDS = ("deadline", "negative_ttl", "stale_if_error", "ttl")
 _LISTS = ("allow", "chain")
 _POLICIES = ("on_forbidden", "on_unavailable")
@@ -132,6 +133,9 @@ def _overlay(
     more word between them it is in ``[secrets."vault://word"]``.
     """
     for variable, text in environment.items():
+        if _ONE_UNDERSCORE.match(variable):
+            message = "between table and setting of this environment variable are two underscores"
+            raise ConfigurationError(message, path=variable, hint=f"{PREFIX}SECRETS__TTL")
         table, *words = variable.removeprefix(PREFIX).lower().split("__")
         if not variable.startswith(PREFIX) or not words:
             continue
@@ -153,14 +157,24 @@ def _overlay(
 def _set(secrets: dict[str, Any], resolver: str, name: str, text: str) -> None:
     table = secrets.setdefault(resolver, {})
     if isinstance(table, dict):  # what is none is refused later
-        table[name] = _value(text)
+        value = _value(text)
+        table[name] = text if not isinstance(value, str) and _takes_text(resolver, name) else value
+
+
+def _takes_text(resolver: str, name: str) -> bool:
+    """Tell whether a setting of a resolver is text, so that ``2024`` is one as well."""
+    if _split(resolver)[0] not in registry.names(registry.RESOLVERS):
+        return False
+    parameter = inspect.signature(_class(resolver)).parameters.get(name)
+    kinds = {kind.strip() for kind in str(parameter.annotation).split("|")} if parameter else set()
+    return bool(kinds) and kinds <= {"str", "None", "os.PathLike[str]"}
 
 
 def _value(text: str) -> Any:
     """Return a value as a TOML file spells it; text can do without its quotes."""
     try:
         document = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
     return document["value"] if len(document) == 1 else text
 

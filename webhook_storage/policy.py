@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from webhook_storage.contracts import Forbidden
@@ -29,22 +29,23 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]+))?")
 class Policy:
     """Limits for the placeholders of a process; without any, everything is allowed.
 
-    Patterns are those of file names: ``*`` stands for anything, ``?`` for one character.
+    In patterns ``*`` stands for anything and ``?`` for one character.
 
     Args:
-        allow: What placeholders may name, as it stands in the braces, with or without ``#field``
-            and ``?options``. A pattern without a colon is one of bare names. None allows all.
+        allow: What placeholders may name, as it stands in the braces, without options. A pattern
+            without ``#`` allows all fields, one without a colon is of bare names. None allows all.
         hosts: Where a secret may go: a pattern of names, and the hosts, as patterns too, with a
-            port or without. The first pattern that fits a name decides; no host at all keeps the
-            secret at home. A pattern without a colon is also that of a field, and of the last word
-            of a path, whoever is asked; case, ``-`` and ``_`` make no difference.
+            port or without. The first pattern that fits a name decides. No host keeps the secret
+            at home, and so does a name that no pattern fits; ``"*": ["*"]`` at the end lets the
+            others go. A pattern without a colon is also that of a field, and of the last word of a
+            path, whoever is asked; case, ``-`` and ``_`` make no difference.
 
     Raises:
         ConfigurationError: A list of patterns is a single text.
 
     Example:
         >>> from webhook_storage.template import Reference
-        >>> policy = Policy(hosts={"DROPBOX_*": ["*.dropboxapi.com"], "*": []})
+        >>> policy = Policy(hosts={"DROPBOX_*": ["*.dropboxapi.com"]})
         >>> policy.check([Reference("DROPBOX_TOKEN")], "https://api.dropboxapi.com/2/files", "it")
         >>> policy.check([Reference("DROPBOX_TOKEN")], "https://example.com/", "it")
         Traceback (most recent call last):
@@ -74,11 +75,13 @@ which may go to *.dropboxapi.com only, by the rule for "DROPBOX_*"
         """Return the outcome for a secret that may not be named, None for one that may."""
         if self.allow is None:
             return None
-        spellings = list(_spellings(reference))
         for pattern in self.allow:
-            if reference.scheme is not None and ":" not in pattern:
+            wanted, hash_sign, field = pattern.partition("#")
+            if reference.scheme is not None and ":" not in wanted:
                 continue
-            if any(fnmatchcase(spelling, pattern) for spelling in spellings):
+            if not any(_fits(name, wanted) for name in _names(reference)):
+                continue
+            if not hash_sign or (reference.field is not None and _fits(reference.field, field)):
                 return None
         return Forbidden(f"the allow list of this process names {_listed(self.allow)} only")
 
@@ -93,26 +96,31 @@ which may go to *.dropboxapi.com only, by the rule for "DROPBOX_*"
         Raises:
             SecretForbiddenError: The host is none of those that the rule for a secret names.
         """
+        if not self.hosts:
+            return
         authority = _authority(url)
         for reference in references:
             rule = self._rule(reference)
-            if rule is None or any(_is_host(authority, pattern) for pattern in self.hosts[rule]):
+            hosts = () if rule is None else self.hosts[rule]
+            if any(_is_host(authority, pattern) for pattern in hosts):
                 continue
-            where = f"to {_listed(self.hosts[rule])} only" if self.hosts[rule] else "nowhere"
+            where = f"to {_listed(hosts)} only" if hosts else "nowhere"
+            why = "as no rule fits it" if rule is None else f'by the rule for "{rule}"'
             raise SecretForbiddenError(
-                f"{what} would take ${{{reference}}} elsewhere, "
-                f'which may go {where}, by the rule for "{rule}"',
+                f"{what} would take ${{{reference}}} elsewhere, which may go {where}, {why}",
                 names=(str(reference),),
-                hint="if this host is the right one, add it to that rule in the configuration",
+                hint="if this host is the right one, add it to the rule in the configuration",
             )
 
     def _rule(self, reference: Reference) -> str | None:
         """Return the first pattern that fits a secret."""
-        spellings = [_normal(spelling) for spelling in _spellings(reference)]
+        names = [_normal(name) for name in _names(replace(reference, instance=None))]
+        names += [_normal(name) for name in _names(reference)]
         words = [_normal(word) for word in _words(reference)]
         for pattern in self.hosts:
-            candidates = spellings if ":" in pattern else [*spellings, *words]
-            if any(fnmatchcase(candidate, _normal(pattern)) for candidate in candidates):
+            wanted, _, field = _normal(pattern).partition("#")
+            candidates = names if ":" in wanted else [*names, *words]
+            if any(_fits(name, wanted) for name in candidates) and _holds(reference, field):
                 return pattern
         return None
 
@@ -122,11 +130,20 @@ def _are_texts(patterns: object) -> bool:
     return isinstance(patterns, (list, tuple)) and all(isinstance(each, str) for each in patterns)
 
 
-def _spellings(reference: Reference) -> Iterator[str]:
-    """Yield what may stand in braces for a secret: with its options and field, and without."""
-    plain = replace(reference, options=())
-    for each in (reference, plain, reference.without_field(), plain.without_field()):
-        yield str(each)
+def _names(reference: Reference) -> Iterator[str]:
+    """Yield what stands in braces for a secret, without options and field, in quotes and not."""
+    plain = replace(reference, options=(), field=None)
+    yield str(plain)
+    if reference.scheme is not None:
+        instance = "" if reference.instance is None else f"//{reference.instance}/"
+        yield f"{reference.scheme}:{instance}{reference.name}"
+
+
+def _holds(reference: Reference, field: str) -> bool:
+    """Tell whether a reference gives a field, by itself or as a part of the whole secret."""
+    if not field or reference.field is None:
+        return True
+    return _fits(_normal(reference.field).removeprefix("/"), field.removeprefix("/"))
 
 
 def _words(reference: Reference) -> Iterator[str]:
@@ -136,6 +153,17 @@ def _words(reference: Reference) -> Iterator[str]:
     if reference.field is not None:
         yield reference.field
         yield reference.field.rpartition("/")[2]
+
+
+@lru_cache(maxsize=1024)
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Return a pattern as an expression; nothing but the two signs is special in it."""
+    parts = {"*": ".*", "?": "."}
+    return re.compile("".join(parts.get(char) or re.escape(char) for char in pattern), re.DOTALL)
+
+
+def _fits(text: str, pattern: str) -> bool:
+    return _expression(pattern).fullmatch(text) is not None
 
 
 def _normal(text: str) -> str:
@@ -154,10 +182,12 @@ def _authority(url: str) -> tuple[str, str]:
 
 
 def _is_host(authority: tuple[str, str], pattern: str) -> bool:
-    """Tell whether a pattern, of hosts or of hosts with a port, fits."""
+    """Tell whether a pattern, of hosts or of hosts with a port, fits; ``*`` fits files as well."""
     host, port = authority
-    pattern = pattern.casefold()
-    return bool(host) and (fnmatchcase(host, pattern) or fnmatchcase(f"{host}:{port}", pattern))
+    pattern = pattern.lower()
+    if not host:
+        return pattern == "*"
+    return _fits(host, pattern) or _fits(f"{host}:{port}", pattern)
 
 
 def _listed(patterns: Sequence[str]) -> str:

@@ -188,7 +188,7 @@ class Resolution:
         for reference, value in refused.items():
             plan = self._plan(reference)
             known = plan.memo and plan.memo.answer.outcome
-            if isinstance(known, Found) and known.value is not value:
+            if isinstance(known, Found) and known.value != value:
                 continue
             plan.memo = None
             for question in plan.questions:

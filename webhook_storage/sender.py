@@ -21,6 +21,7 @@ from webhook_storage.artifact import MeasuredBody
 from webhook_storage.contracts import Exchange, Request, Response, Transport, Wanted, WireRequest
 from webhook_storage.errors import (
     ConnectError,
+    SecretUnavailableError,
     TransportError,
     UnexpectedError,
     WebhookStorageError,
@@ -247,7 +248,10 @@ class Sender:
     def _renew(self, request: Request, values: Values) -> _Steps[Values | None]:
         """Ask again for the secrets of a refused request; None when none of them changed."""
         self.resolution.forget(values.found)
-        newer = yield from ask(self.resolution, templates(request), request.facts)
+        try:
+            newer = yield from ask(self.resolution, templates(request), request.facts)
+        except SecretUnavailableError:
+            return None  # what the server said is the answer
         return None if newer.same_as(values) else newer
 
     def _pause(
@@ -306,8 +310,14 @@ class Sender:
         for argument, template in templates(request):
             (proxied if argument == "proxies" else carried).extend(template.references())
         policy.check(carried, wire.url, what)
+        scheme = wire.url.partition(":")[0]
+        for name, value in wire.headers:
+            if name.lower() == "host":
+                policy.check(carried, f"{scheme}://{value}", what)
+        # A proxy reads what is not encrypted, or is for whoever the definition trusts.
+        readable = scheme != "https" or wire.verify is not True
         for proxy in (wire.proxies or {}).values():
-            policy.check(proxied, proxy, f"the proxy of {what}")
+            policy.check([*proxied, *(carried if readable else ())], proxy, f"the proxy of {what}")
 
     def _transport(self, wire: WireRequest) -> Transport:
         scheme = wire.url.partition(":")[0]

@@ -313,7 +313,10 @@ def test_the_environment_wins(file: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert {"env": {"prefix": "A_", "allow": ["A_B"]}} == config.resolvers
 
 
-@pytest.mark.parametrize("name", ["SECRET__TTL", "SECRETS__A__B__C__D", "RETRY__A__B", "SECRETS__"])
+@pytest.mark.parametrize(
+    "name",
+    ["SECRET__TTL", "SECRETS__A__B__C__D", "RETRY__A__B", "SECRETS__", "SECRETS_ALLOW", "RETRY_X"],
+)
 def test_a_variable_that_leads_nowhere(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A misspelled variable is not passed over in silence."""
     monkeypatch.setenv(f"WEBHOOK_STORAGE_{name}", "1")
@@ -325,6 +328,26 @@ def test_other_variables_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     """A variable without two underscores, such as that of the file, is no setting."""
     monkeypatch.setenv("WEBHOOK_STORAGE_PASSWORD", "1")
     assert Config() == load()
+
+
+def test_text_stays_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a resolver wants text, digits are text, and a list is a list where it wants one."""
+    monkeypatch.setenv("WEBHOOK_STORAGE_SECRETS__DOPPLER__PROJECT", "1_000")
+    monkeypatch.setenv("WEBHOOK_STORAGE_SECRETS__DOPPLER__CONFIG", '"2024"')
+    monkeypatch.setenv("WEBHOOK_STORAGE_SECRETS__VAULT__KV_VERSION", "2")
+    monkeypatch.setenv("WEBHOOK_STORAGE_SECRETS__ENV__ALLOW", '["A"]')
+    assert {
+        "doppler": {"project": "1_000", "config": "2024"},
+        "vault": {"kv_version": 2},
+        "env": {"allow": ["A"]},
+    } == load().resolvers
+
+
+def test_a_value_that_is_too_deep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of brackets are no number of seconds, and nothing worse."""
+    monkeypatch.setenv("WEBHOOK_STORAGE_SECRETS__TTL", "[" * 5000)
+    with pytest.raises(ConfigurationError, match="number of seconds"):
+        load()
 
 
 def test_a_value_is_one_value(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,12 @@ def reference(text: str) -> Reference:
         ("vault:secret/app#token", "vault:secret/app#other", False),
         ("vault:secret/app", "vault://prod/secret/app#token", False),
         ("vault:*", "vault:secret/app#token", True),
+        ("vault:secret/my app", "vault:'secret/my app'#x", True),
+        # The end of a name is not to be had from a field or an option.
+        ("*_TOKEN", "ADMIN#X_TOKEN", False),
+        ("vault:*/public", "vault:secret/admin#/a/public", False),
+        ("vault:*/public", "vault:secret/admin?x=/public", False),
+        ("vault:secret/app#token", "vault:secret/app", False),
     ],
 )
 def test_allow(pattern: str, text: str, allowed: bool) -> None:  # noqa: FBT001
@@ -125,7 +131,7 @@ def test_hosts(url: str, allowed: bool) -> None:  # noqa: FBT001
 
 def test_hosts_of_addresses() -> None:
     """An address in brackets is a host, with a port or without."""
-    policy = Policy(hosts={"A": ["[[]::1]"], "B": ["[[]::1]:8080"]})
+    policy = Policy(hosts={"A": ["[::1]"], "B": ["[::1]:8080"]})
     assert goes(policy, "A", "http://[::1]:8080/")
     assert goes(policy, "B", "http://[::1]:8080/")
     assert not goes(policy, "B", "http://[::1]/")
@@ -150,9 +156,42 @@ def test_other_spellings_do_not_get_around_a_rule(text: str) -> None:
     assert not goes(Policy(hosts=HOSTS), text, "https://evil.com/")
 
 
-def test_no_rule_no_limit() -> None:
-    """What no pattern fits goes anywhere."""
-    assert goes(Policy(hosts=HOSTS), "OTHER", "https://example.com/")
+def test_what_no_rule_fits_goes_nowhere() -> None:
+    """Once there are rules, a name that somebody forgot, or spelled anew, stays at home."""
+    assert not goes(Policy(hosts=HOSTS), "OTHER", "https://example.com/")
+    with pytest.raises(SecretForbiddenError, match="nowhere, as no rule fits it"):
+        Policy(hosts=HOSTS).check([Reference("OTHER")], "https://example.com/", "it")
+
+
+@pytest.mark.parametrize("url", ["https://example.com/", "file:///tmp/a"])
+def test_others_can_be_let_go(url: str) -> None:
+    """A last rule lets everything else go anywhere, to files too."""
+    assert goes(Policy(hosts={**HOSTS, "*": ["*"]}), "OTHER", url)
+    assert not goes(Policy(hosts={**HOSTS, "*": ["*"]}), "DROPBOX_TOKEN", url)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("vault:secret/my app", "vault:'secret/my app'#x"),
+        ("vault:secret/my*", "vault:'secret/my app'"),
+        ("op://Private/My*", "op://Private/'My Login/password'"),
+        ("vault:secret/app", "vault://prod/secret/app#x"),
+        ("vault:secret/app#token", "vault:secret/app#/token"),
+        ("vault:secret/app#token", "vault:secret/app"),  # the whole secret holds the field
+        ("TOKEN_?", "TOKEN_5"),
+    ],
+)
+def test_a_rule_fits_however_a_name_is_spelled(pattern: str, text: str) -> None:
+    """Quotes, instances, pointers and whole secrets do not get around a rule."""
+    policy = Policy(hosts={pattern: [], "*": ["*"]})
+    assert not goes(policy, text, "https://evil.com/")
+
+
+def test_brackets_are_characters() -> None:
+    """Nothing but the star and the question mark is special in a pattern."""
+    assert None is Policy(allow=["A[0-9]"]).forbids(Reference("A[0-9]"))
+    assert isinstance(Policy(allow=["A[0-9]"]).forbids(Reference("A5")), Forbidden)
 
 
 def test_the_first_pattern_decides() -> None:
@@ -244,6 +283,33 @@ def test_the_secret_of_a_proxy_goes_to_the_proxy() -> None:
         with pytest.raises(SecretForbiddenError, match="the proxy of GET https"):
             at("https://files.test/f", {}, proxies={"https": "http://x:${TOKEN}@evil.test"}).get()
     assert 1 == len(transport.requests)
+
+
+@pytest.mark.parametrize(
+    ("url", "settings"),
+    [
+        ("http://files.test/f", {}),
+        ("https://files.test/f", {"verify": False}),
+        ("https://files.test/f", {"verify": "/the/definition/s/own/ca.pem"}),
+    ],
+)
+def test_a_proxy_that_could_read_gets_no_secret(url: str, settings: dict[str, Any]) -> None:
+    """What goes through a proxy in the clear, or to whom the definition trusts, is its as well."""
+    sender, transport = sending(LIMITED)
+    proxies = dict.fromkeys(("http", "https"), "http://evil.test:3128")
+    with sender, pytest.raises(SecretForbiddenError, match="the proxy of GET"):
+        at(url, {"X": "${TOKEN}"}, proxies=proxies, **settings).get()
+    assert [] == transport.requests
+
+
+def test_a_host_header_is_a_host() -> None:
+    """Behind a shared front it, and not the address, says who gets the request."""
+    sender, transport = sending(LIMITED)
+    with sender, pytest.raises(SecretForbiddenError):
+        at("https://files.test/f", {"X": "${TOKEN}", "Host": "evil.test"}).get()
+    assert [] == transport.requests
+    with sender:
+        at("https://files.test/f", {"X": "${TOKEN}", "Host": "files.test"}).get()
 
 
 @pytest.mark.parametrize(("host", "allowed"), [("files.test", True), ("evil.test", False)])

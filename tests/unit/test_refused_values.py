@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 import pytest
 
 from tests.unit.stores import Clock, Local, Store, found, one
+from webhook_storage import Sender, Webhook
 from webhook_storage.contracts import Forbidden, Found, Invalid, NotFound, Outcome, Unavailable
+from webhook_storage.errors import AuthenticationError
 from webhook_storage.resolution import Resolution
 from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference
+from webhook_storage.testing import FakeTransport
 
 TOKEN = Reference("TOKEN")
 
@@ -173,3 +178,57 @@ def test_the_last_value_stands_in_for_a_store_that_hangs() -> None:
     outcome = one(resolution, TOKEN)
     store.gate.set()
     assert found("last") == outcome
+
+
+def test_the_leave_ends_in_the_middle_of_a_pause() -> None:
+    """However long a store wants to be left alone, the last value is not used beyond its leave."""
+    store, resolution, clock = outdated(stale_if_error=60, age=1)
+    store.outcomes["TOKEN"] = Unavailable("down", retry_after=3600)
+    assert found("last") == one(resolution, TOKEN)
+    clock.now += 70
+    assert isinstance(one(resolution, TOKEN), Unavailable)
+
+
+def test_a_refusal_while_the_store_is_down_takes_nothing_from_others() -> None:
+    """What one server refused stays in use for others until its time, if nothing newer is had."""
+    store, clock = Store({"TOKEN": found("value")}), Clock()
+    resolution = Resolution([store], clock=clock, ttl=100)
+    refused = used(resolution)
+    store.outcomes["TOKEN"] = Unavailable("down")
+    resolution.forget(refused)
+    assert refused == used(resolution)
+    clock.now += 120
+    assert Unavailable("down") == one(resolution, TOKEN)
+
+
+def test_a_server_that_refuses_is_heard_while_the_store_is_down() -> None:
+    """The 401 is the error, and not that the store could not be asked anew."""
+    store = Store({"TOKEN": found("value")})
+    clock = Clock()
+    transport = FakeTransport(lambda _: (401, {}, b""))
+    fetch = {"url": "https://files.test/f", "headers": {"X": "${TOKEN}"}}
+    secrets = Resolution([store], clock=clock, ttl=100)
+    one(secrets, TOKEN)
+    store.outcomes["TOKEN"] = Unavailable("down")
+    with Sender(secrets=secrets, transport=transport), pytest.raises(AuthenticationError):
+        Webhook(fetch, "PUT", fetch, "GET").get()
+    assert 1 == len(transport.requests)
+
+
+def test_many_refusals_are_one_question_under_way() -> None:
+    """Who is refused while the store is being asked anew waits for that answer."""
+    store, clock = Store({"TOKEN": found("old")}), Clock()
+    resolution = Resolution([store], clock=clock, deadline=30)
+    refused = used(resolution)
+    store.gate.clear()
+    threads = []
+    for _ in range(20):
+        resolution.forget(refused)
+        threads.append(Thread(target=one, args=(resolution, TOKEN)))
+        threads[-1].start()
+        store.entered.wait()
+        clock.now += 2
+    store.gate.set()
+    for thread in threads:
+        thread.join()
+    assert 2 == len(store.calls)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from webhook_storage.contracts import Deadline, Invalid, NotFound, Outcome, Resolver
-from webhook_storage_resolvers.naming import options_of
+from webhook_storage_resolvers.naming import check_list, options_of
 from webhook_storage_resolvers.secret_file import read_secret
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class DirectoryResolver(Resolver):
     def __post_init__(self) -> None:
         """Keep the paths as a tuple, which nobody changes."""
         if self.paths is not None:
+            check_list("paths", self.paths, 'directories, for example ["/run/secrets"]')
             object.__setattr__(self, "paths", tuple(self.paths))
 
     def resolve(

@@ -23,7 +23,7 @@ from webhook_storage.contracts import (
     Unavailable,
 )
 from webhook_storage.secret import SecretValue
-from webhook_storage_resolvers.naming import options_of
+from webhook_storage_resolvers.naming import check_list, options_of
 from webhook_storage_resolvers.secret_file import read_secret
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class EnvResolver(Resolver):
     def __post_init__(self) -> None:
         """Keep the patterns as a tuple, which nobody changes."""
         if self.allow is not None:
+            check_list("allow", self.allow, 'patterns, for example ["APP_*"]')
             object.__setattr__(self, "allow", tuple(self.allow))
 
     def resolve(

@@ -43,6 +43,16 @@ def check_names(names: str | None) -> None:
         raise ConfigurationError(message, path="names")
 
 
+def check_list(name: str, value: object, of: str) -> None:
+    """Refuse a single text where a list is meant; its letters would be the list.
+
+    Raises:
+        ConfigurationError: It is a text, or no list at all.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise ConfigurationError(f"this is a list of {of}", path=name)
+
+
 def place_of(reference: Reference, names: str | None) -> Place[str] | NotFound:
     """Return where a reference leads.
 

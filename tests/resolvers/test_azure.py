@@ -16,6 +16,7 @@ from tests.fakes.azure import LOGIN, FakeAzure, FakeMachine, Tunnel, login_error
 from tests.fakes.http import NO_ANSWER, Answer, json_answer, text_answer
 from tests.resolvers.places import without_proxies
 from tests.resolvers.places.azure import PREFIXES, azure
+from tests.sending.raw import RawServer, always, reply
 from webhook_storage.contracts import (
     Deadline,
     Forbidden,
@@ -849,3 +850,14 @@ def test_logs_of_the_libraries_are_silent(
         assert isinstance(ask(make(credential=credential)), Forbidden)
     names = {record.name.partition(".")[0] for record in caplog.records}
     assert names & {"azure", "msal", "requests", "urllib3"} == set()
+
+
+def test_a_proxy_does_not_see_the_identity_of_a_machine(
+    make: Make, fake: FakeAzure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine's own service, which speaks no TLS, is asked directly."""
+    with FakeMachine(fake) as machine, RawServer(always(reply("502 No"))).serving() as proxy:
+        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", machine.url)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert text(ask(make(credential="managed_identity"))) == "s3cret"
+        assert [] == proxy.calls

@@ -7,7 +7,8 @@ import logging
 import os
 import pickle
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from webhook_storage.contracts import (
     Outcome,
     Unavailable,
 )
+from webhook_storage.errors import ConfigurationError
 from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverCase, ResolverSuite
@@ -28,7 +30,6 @@ from webhook_storage_resolvers.directory import DirectoryResolver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 class TestDirectorySuite(ResolverSuite):
@@ -328,3 +329,11 @@ def test_pickle_is_configuration(tmp_path: Path) -> None:
     pickled = pickle.dumps(resolver)
     assert b"CANARY" not in pickled
     assert pickle.loads(pickled) == resolver  # noqa: S301 - made above
+
+
+@pytest.mark.parametrize("paths", ["/run/secrets", Path("/run")])
+def test_paths_are_a_list(paths: Any) -> None:
+    """A single path would be read letter by letter, and its first letter is the root."""
+    with pytest.raises(ConfigurationError, match="list of directories") as caught:
+        DirectoryResolver(paths=paths)
+    assert "paths" == caught.value.path

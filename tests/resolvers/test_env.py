@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +20,7 @@ from webhook_storage.contracts import (
     Outcome,
     Unavailable,
 )
+from webhook_storage.errors import ConfigurationError
 from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference
 from webhook_storage.testing import ResolverCase, ResolverSuite
@@ -228,3 +229,11 @@ def test_swapped_mounts_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert ask(FILES, Reference("WS_TOKEN")) == Found(value=SecretValue("old"))
     mount(tmp_path / "mounted", {"token": "new\n"}, generation=1)
     assert ask(FILES, Reference("WS_TOKEN")) == Found(value=SecretValue("new"))
+
+
+@pytest.mark.parametrize("allow", ["APP_*", b"A", 1])
+def test_patterns_are_a_list(allow: Any) -> None:
+    """A single text would be read letter by letter, and one of its letters is the star."""
+    with pytest.raises(ConfigurationError, match="list of patterns") as caught:
+        EnvResolver(allow=allow)
+    assert "allow" == caught.value.path

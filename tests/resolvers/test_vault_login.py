@@ -779,3 +779,19 @@ def test_no_field_holds_a_credential() -> None:
     """A resolver is told where credentials lie, and has no argument for one."""
     names: Sequence[str] = list(VaultResolver.__dataclass_fields__)
     assert {"token", "secret_id", "role_id", "jwt", "password"}.isdisjoint(names)
+
+
+def test_a_token_goes_to_the_server_that_gave_it(
+    fake: FakeVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the environment leads to another server, one logs in there, and knows nothing of it."""
+    resolver = VaultResolver(auth="approle")
+    monkeypatch.setenv("VAULT_ADDR", fake.url)
+    ask(resolver)
+    with FakeVault(token=f"{CANARY}-other", secret_id="of-another") as other:
+        monkeypatch.setenv("VAULT_ADDR", other.url)
+        assert isinstance(ask(resolver), Forbidden)
+        mine = set(fake.tokens)
+        assert [] == [r.path for r in other.requests if r.headers.get("x-vault-token") in mine]
+        assert ["/v1/auth/approle/login"] == [request.path for request in other.requests]
+    resolver.close()

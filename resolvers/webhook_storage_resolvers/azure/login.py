@@ -208,6 +208,8 @@ class _Transport(RequestsTransport):  # type: ignore[misc]  # loaded lazily, so 
         connect = connect if counts else _TO_REACH_MACHINE
         kwargs.setdefault("connection_timeout", min(connect, seconds))
         kwargs.setdefault("read_timeout", min(wait, seconds))
+        if not counts:  # nor may a proxy see what it says
+            kwargs["proxies"] = dict.fromkeys(("http", "https", "all"))
         self.broke = counts
         response = super().send(request, **kwargs)
         if counts:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from webhook_storage.contracts import Deadline, Invalid, NotFound, Outcome, Resolver, Unavailable
 from webhook_storage.errors import ConfigurationError
+from webhook_storage.lazy import PerProcess
 from webhook_storage.token import TokenCache
 from webhook_storage_resolvers.naming import (
     check_names,
@@ -129,6 +130,9 @@ class VaultResolver(Resolver):
     _access: Access = field(init=False, repr=False, compare=False)
     _engines: Engines = field(init=False, repr=False, compare=False)
     _tokens: TokenCache = field(default_factory=TokenCache, init=False, repr=False, compare=False)
+    _servers: PerProcess[list[tuple[str | None, str | None]]] = field(
+        default_factory=PerProcess, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Refuse what can never work, and make the parts; nothing is read or asked yet."""
@@ -145,6 +149,7 @@ class VaultResolver(Resolver):
         self, references: Sequence[Reference], deadline: Deadline
     ) -> Mapping[Reference, Outcome]:
         """Read each secret once, however many references point into it."""
+        self._notice_another_server()
         reading = Reading(self._client, self._access, self._tokens, self._engines, deadline)
         answers: dict[Reference, Outcome] = {}
         for reference in references:
@@ -155,6 +160,15 @@ class VaultResolver(Resolver):
                 else wanted
             )
         return answers
+
+    def _notice_another_server(self) -> None:
+        """Hand no token of one server or namespace to another, when the environment has changed."""
+        server = self._client.server()
+        last = self._servers.get(lambda: [server])
+        if last[0] != server:
+            self._tokens.clear()
+            self._engines.forget()
+            last[0] = server
 
     def health(self) -> str | None:
         """Ask the server for its state, without a token, and look for the credentials here."""

@@ -87,6 +87,10 @@ class VaultClient:
         if session := self._sessions.take():
             session.close()
 
+    def server(self) -> tuple[str | None, str | None]:
+        """Return address and namespace as they are now: what a token is good for."""
+        return self._address(), self.namespace or variable("NAMESPACE")
+
     def _address(self) -> str | None:
         return self.address or variable("AGENT_ADDR") or variable("ADDR")
 

@@ -98,7 +98,8 @@ class DotenvResolver(Resolver):
     def _read(self, file: OpenFile, deadline: Deadline) -> Mapping[str, SecretValue] | Outcome:
         """Return the values in an open file, those of the last time when it is unchanged."""
         status, kept = file.status, self._kept.get(_Kept)
-        identity = (status.st_ino, status.st_mtime_ns, status.st_size)
+        place, times = (status.st_dev, status.st_ino), (status.st_mtime_ns, status.st_ctime_ns)
+        identity = (*place, *times, status.st_size)
         if kept.identity == identity:
             return kept.values
         content = content_of(file, deadline, _MOST_BYTES)

@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from webhook_storage.contracts import Deadline, Found, Invalid, NotFound, Outcome, Resolver
-from webhook_storage_resolvers.aws.answers import MALFORMED, is_denied, parameter_in
+from webhook_storage_resolvers.aws.answers import (
+    MALFORMED,
+    is_denied,
+    parameter_in,
+    parts_of,
+)
 from webhook_storage_resolvers.aws.client import AwsClient, Reply, read_all
 from webhook_storage_resolvers.naming import (
     Place,
@@ -179,7 +184,7 @@ class SsmResolver(Resolver):
         said: list[tuple[str, Outcome]] = [
             (str(name), NotFound()) for name in reply.get("InvalidParameters", ())
         ]
-        for part in reply.get("Parameters", ()):
+        for part in parts_of(reply, "Parameters"):
             said += [(str(part.get(key)), parameter_in(part)) for key in ("Name", "ARN")]
         return {current[name]: outcome for name, outcome in said if name in current}
 
@@ -208,7 +213,8 @@ class SsmResolver(Resolver):
             return reply
         if reply.get("InvalidParameters"):
             return NotFound()
-        found = [*reply.get("Parameters", ()), *filter(None, [reply.get("Parameter")])]
+        single = reply.get("Parameter")
+        found = parts_of(reply, "Parameters") + ([single] if isinstance(single, Mapping) else [])
         return parameter_in(found[0]) if found else MALFORMED
 
     def _ask_several(

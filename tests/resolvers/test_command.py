@@ -28,6 +28,7 @@ from tests.resolvers.places.command import command
 from webhook_storage.config import DEFAULT_CHAIN
 from webhook_storage.contracts import (
     Deadline,
+    Forbidden,
     Found,
     Invalid,
     NotFound,
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 CODE_1 = (
     "the program ended with code 1: run it in a terminal to see why, and list the code in "
     "not_found if it says that there is no such secret"
+)
+PASS_1 = Forbidden(
+    "the program ended with code 1: its store may not be there, or the entry", maybe_missing=True
 )
 NOT_A_NAME = Invalid("a name is words between single slashes, none of which begins with '-'")
 
@@ -200,7 +204,7 @@ def test_pass_without_the_key(
     tmp_path.chmod(0o700)
     monkeypatch.setenv("GNUPGHOME", str(tmp_path))
     assert Unavailable(CODE_1.replace("1", "2", 1)) == ask(pass_, "team/app")
-    assert NotFound() == ask(pass_, "team/other")
+    assert PASS_1 == ask(pass_, "team/other")
 
 
 def test_age_with_the_wrong_key(tmp_path: Path) -> None:
@@ -366,7 +370,7 @@ def test_names_that_a_program_would_misunderstand(
 @pytest.mark.parametrize(
     ("preset", "code", "outcome"),
     [
-        ("pass", 1, NotFound()),
+        ("pass", 1, PASS_1),
         ("pass", 2, Unavailable(CODE_1.replace("1", "2", 1))),
         ("az", 3, NotFound()),
         ("az", 1, Unavailable(CODE_1)),
@@ -388,7 +392,7 @@ def test_exit_codes_of_presets(
 
 def test_exit_codes_of_a_preset_can_be_replaced() -> None:
     """What the configuration says of exit codes counts alone."""
-    assert (1,) == PRESETS["pass"].not_found
+    assert ((), (1,)) == (PRESETS["pass"].not_found, PRESETS["pass"].unclear)
     assert (7,) == CommandResolver(preset="pass", not_found=[7]).not_found
 
 
@@ -935,3 +939,27 @@ def test_threads_run_programs_beside_each_other() -> None:
     names = [f"name-{number}" for number in range(24)]
     with ThreadPoolExecutor(8) as pool:
         assert names == list(pool.map(lambda name: text(ask(resolver, name)), names))
+
+
+@pytest.mark.parametrize("name", ["@/etc/passwd", "a/@b"])
+def test_a_file_is_no_name(name: str) -> None:
+    """Programs that read an argument ``@file`` get none."""
+    assert isinstance(ask(CommandResolver(argv=["true", "{name}"]), name), Invalid)
+
+
+@pytest.mark.parametrize(
+    ("preset", "name"), [("az", "a_b"), ("az", "x=y"), ("gcloud", "projects/other/secrets/x")]
+)
+def test_names_of_the_clouds(preset: str, name: str) -> None:
+    """A name is one of the vault or project that was configured, and leads to no other."""
+    arguments = ["--vault-name=team"] if preset == "az" else []
+    resolver = CommandResolver(preset=preset, arguments=arguments)
+    assert isinstance(ask(resolver, name), Invalid)
+
+
+def test_a_store_of_pass_that_is_not_there(
+    pass_: CommandResolver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Pass says the same of an entry and of its whole store, so nobody else is asked."""
+    monkeypatch.setenv("PASSWORD_STORE_DIR", str(tmp_path / "not-mounted"))
+    assert PASS_1 == ask(pass_, "team/app")

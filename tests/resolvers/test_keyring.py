@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, cast
 
 import keyring as library
@@ -481,3 +482,18 @@ def test_the_library_alone_opens_windows(
 ) -> None:
     """Windows are noticed when somebody does want to open one, as the library does by itself."""
     assert windows == session[state]["windows"]
+
+
+def test_no_thread_to_ask_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without threads is told so, and asks again when there are some."""
+    reference = Reference("nobody", "keyring")
+    resolver = KeyringResolver(service="flows")
+
+    def refuse(thread: Thread) -> None:
+        raise RuntimeError(thread.name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", refuse)
+        told = resolver.resolve([reference], Deadline(5))[reference]
+    assert Unavailable("no thread could be started") == told
+    assert told != resolver.resolve([reference], Deadline(5))[reference]

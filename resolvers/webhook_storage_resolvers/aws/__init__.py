@@ -13,7 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from webhook_storage.contracts import Deadline, Invalid, Outcome, Resolver
-from webhook_storage_resolvers.aws.answers import is_denied, meaning_of_code, secret_in
+from webhook_storage_resolvers.aws.answers import (
+    is_denied,
+    meaning_of_code,
+    parts_of,
+    secret_in,
+)
 from webhook_storage_resolvers.aws.client import AwsClient, Reply, read_all
 from webhook_storage_resolvers.naming import (
     Place,
@@ -192,9 +197,9 @@ def _version(options: Mapping[str, str]) -> tuple[str, str] | Invalid | None:
 def _parts(reply: Reply) -> list[tuple[str, Outcome]]:
     """Return names and ARNs in the answer to a batch, and what it says of them."""
     said: list[tuple[str, Outcome]] = []
-    for part in reply.get("SecretValues", ()):
+    for part in parts_of(reply, "SecretValues"):
         said += [(str(part.get(key)), secret_in(part)) for key in ("Name", "ARN")]
-    for part in reply.get("Errors", ()):
+    for part in parts_of(reply, "Errors"):
         meaning = meaning_of_code(_SERVICE, str(part.get("ErrorCode")))
         if meaning is not None:
             said.append((str(part.get("SecretId")), meaning))

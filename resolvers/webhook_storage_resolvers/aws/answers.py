@@ -172,6 +172,11 @@ def secret_in(answer: Mapping[str, Any]) -> Outcome:
     return _found(value, version)
 
 
+def parts_of(answer: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Return the parts of an answer to several questions; what is none is left out."""
+    return [part for part in answer.get(name) or () if isinstance(part, Mapping)]
+
+
 def parameter_in(answer: Mapping[str, Any]) -> Outcome:
     """Return the value in one part of an answer of Parameter Store."""
     return _found(answer.get("Value"), answer.get("Version"))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from webhook_storage.contracts import (
     Deadline,
+    Forbidden,
     Found,
     Invalid,
     NotFound,
@@ -51,6 +52,9 @@ _ALWAYS = (
 
 _OWN = Preset(argv=(), product="")
 """What is known of a program that the configuration brings."""
+
+
+_UNCLEAR = "the program ended with code {}: its store may not be there, or the entry"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,15 +222,8 @@ class CommandResolver(Resolver):
 
     def _outcome(self, name: str, ended: Ended) -> Outcome:
         """Return what exit code and output mean."""
-        if ended.code in (self._preset.not_found if self.not_found is None else self.not_found):
-            return NotFound()
-        if ended.code < 0:
-            return Unavailable(f"the program was ended by signal {-ended.code}")
         if ended.code:
-            return Unavailable(
-                f"the program ended with code {ended.code}: run it in a terminal to see why, and "
-                "list the code in not_found if it says that there is no such secret"
-            )
+            return self._failure(ended.code)
         try:
             text = ended.output.decode()
         except UnicodeDecodeError:
@@ -236,7 +233,21 @@ class CommandResolver(Resolver):
         text = text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
         return Found(value=SecretValue(text), lifetime=self.lifetime)
 
+    def _failure(self, code: int) -> Outcome:
+        """Return what an exit code other than 0 means."""
+        if code in (self._preset.not_found if self.not_found is None else self.not_found):
+            return NotFound()
+        if self.not_found is None and code in self._preset.unclear:
+            # Nobody else's secret stands in for one that may well be there.
+            return Forbidden(_UNCLEAR.format(code), maybe_missing=True)
+        if code < 0:
+            return Unavailable(f"the program was ended by signal {-code}")
+        return Unavailable(
+            f"the program ended with code {code}: run it in a terminal to see why, and "
+            "list the code in not_found if it says that there is no such secret"
+        )
+
 
 def _is_argument(segment: str) -> bool:
-    """Tell whether a part of a name is a word to every program, and neither option nor way out."""
-    return is_segment(segment) and not segment.startswith("-")
+    """Tell whether a part of a name is a word to every program: no option, file or way out."""
+    return is_segment(segment) and not segment.startswith(("-", "@"))

@@ -41,6 +41,7 @@ class Preset:
         environment: Names, or patterns, of the variables that it reads. Those that would change
             what it prints are left out.
         not_found: Exit codes that say that there is no such secret, and nothing else.
+        unclear: Exit codes that say so, and mean other faults as well.
         needs: An example of an argument without which it cannot be asked.
         form: What a name looks like.
         form_in_words: The same for a message.
@@ -51,6 +52,7 @@ class Preset:
     product: str
     environment: Sequence[str] = ()
     not_found: Sequence[int] = ()
+    unclear: Sequence[int] = ()
     needs: str | None = None
     form: re.Pattern[str] = _ANYTHING
     form_in_words: str = ""
@@ -92,7 +94,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             argv=("pass", "show", "{arguments}", "--", "{name}"),
             product="pass",
             environment=("GNUPGHOME", "PASSWORD_STORE_DIR", "PASSWORD_STORE_GPG_OPTS"),
-            not_found=(1,),
+            unclear=(1,),
             lists=True,
         ),
         "gopass": Preset(
@@ -124,6 +126,8 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             ),
             product="the Google Cloud command line",
             environment=("CLOUDSDK_*", "GOOGLE_APPLICATION_CREDENTIALS", *_NETWORK),
+            form=re.compile(r"[0-9A-Za-z_-]{1,255}"),
+            form_in_words="letters, digits, - and _",
         ),
         "az": Preset(
             argv=(
@@ -134,6 +138,8 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             environment=("AZURE_*", "REQUESTS_CA_BUNDLE", *_NETWORK),
             not_found=(3,),
             needs="--vault-name=team",
+            form=re.compile(r"[0-9A-Za-z-]{1,127}"),
+            form_in_words="letters, digits and -",
         ),
         "bw": Preset(
             argv=("bw", "--nointeraction", "get", "password", "{arguments}", "--", "{name}"),

@@ -170,6 +170,10 @@ class KeyringResolver(Resolver):
                 turn.release()
 
         thread = threading.Thread(target=guarded, name="keyring", daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            turn.release()
+            return Unavailable("no thread could be started")
         thread.join(deadline.remaining())
         return None

@@ -168,10 +168,10 @@ def test_settings_that_a_resolver_refuses(file: Path) -> None:
 def test_settings_of_another_type(file: Path) -> None:
     """Whatever a resolver raises is told by type, without the value and without the original."""
     value = canary()
-    file.write_text(f"[secrets.env]\nallow = 1\nprefix = '{value}'\n")
+    file.write_text(f"[secrets.doppler]\nnames = 1\nhost = '{value}'\n")
     with pytest.raises(ConfigurationError, match="TypeError") as caught:
         load(file).resolution()
-    assert "secrets.env" == caught.value.path
+    assert "secrets.doppler" == caught.value.path
     assert (None, None) == (caught.value.__cause__, caught.value.__context__)
     assert [] == find_leaks(str(caught.value), value)
 

@@ -63,9 +63,9 @@ class CommandResolver(Resolver):
 
     ``${command:team/app}`` puts ``team/app`` into the one place that the configuration leaves for
     it. Which program runs, and with which other arguments, no template can say. The program gets
-    a few variables of the environment and an empty standard input; after `timeout`, or when nobody
-    waits any more, it is killed with all that it started. One line break at the end of what it
-    prints is not part of the secret, and what it writes to its standard error is never looked at.
+    a few variables of the environment and an empty standard input; after `timeout`, or at the
+    deadline of the question, it is killed with all that it started. One line break at the end of
+    what it prints is not part of the secret, and its standard error is never looked at.
 
     Args:
         preset: A known program: ``op``, ``pass``, ``gopass``, ``sops``, ``gcloud``, ``az``, ``bw``,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from webhook_storage.artifact import MeasuredBody
 from webhook_storage.contracts import Request, Response
+from webhook_storage.download import PARTIAL, DamagedError
 from webhook_storage.errors import (
     AuthenticationError,
     ConflictError,
@@ -21,6 +21,7 @@ from webhook_storage.errors import (
     RedirectRefusedError,
     ResponseError,
     ServerError,
+    TimedOutError,
     TooLargeError,
     TransportError,
     UnexpectedAnswerError,
@@ -30,6 +31,8 @@ from webhook_storage.errors import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from webhook_storage.contracts import Deadline
+    from webhook_storage.download import Download
     from webhook_storage.secret import Redactor
 
 _ANSWER_LIMIT = 1024 * 1024
@@ -40,6 +43,12 @@ _ERROR_LIMIT = 64 * 1024
 
 _SHOWN = 512
 """Most characters of an error's body that are shown."""
+
+_MOST_SHOWN = 8
+"""Most attempts whose outcome a message tells."""
+
+_LONGEST_NUMBER = 20
+"""Digits of a length that are read; no length of more is one."""
 
 _KINDS: dict[int, tuple[type[ResponseError], str]] = {
     401: (AuthenticationError, "the credential is missing, wrong or expired"),
@@ -62,10 +71,11 @@ class Reply:
         status: HTTP status code.
         headers: Names in lower case.
         body: What was kept in memory.
-        size: Number of bytes that came.
+        size: Number of bytes that came, with those of earlier attempts that it goes on from.
         sha256: Their digest when they went into a sink, else empty.
         good: Whether the exchange gets it.
         html: Whether it is refused for being an HTML page.
+        resumed: Whether it is the rest of an artifact of which the sink had the beginning.
     """
 
     status: int
@@ -75,22 +85,31 @@ class Reply:
     sha256: str
     good: bool
     html: bool
+    resumed: bool = False
 
-    def response(self, attempts: int, redactor: Redactor) -> Response:
-        """Return it as the exchange sees it."""
+    def response(self, history: Sequence[str], redactor: Redactor) -> Response:
+        """Return it as the exchange sees it, to which it is all one whether it came in parts."""
         return Response(
-            status=self.status,
+            status=HTTPStatus.OK if self.resumed else self.status,
             headers=self.headers,
             body=self.body,
             size=self.size,
             sha256=self.sha256,
-            attempts=attempts,
+            attempts=len(history),
+            history=tuple(history),
             echoes=redactor.found_in,
         )
 
 
 class Receiver:
-    """Takes one answer in: into the request's sink when it is what was asked for.
+    """Takes one answer in: into the download when it is what was asked for.
+
+    Args:
+        request: What was asked.
+        download: What has come of it so far, None when it is kept in memory.
+        origin: Where it was sent.
+        resuming: Whether it asked for the rest of what has come.
+        deadline: When the operation is given up, None when it is not.
 
     Attributes:
         enough: True when the rest of the body is of no interest.
@@ -98,13 +117,25 @@ class Receiver:
     """
 
     __slots__ = (
-        "_digest", "_expected", "_good", "_headers", "_html", "_kept", "_request", "_size",
-        "_status", "blocks", "enough",
+        "_deadline", "_download", "_expected", "_good", "_headers", "_html", "_kept", "_origin",
+        "_request", "_resuming", "_size", "_status", "_taking", "blocks", "enough",
     )  # fmt: skip
 
-    def __init__(self, request: Request) -> None:
+    def __init__(
+        self,
+        request: Request,
+        *,
+        download: Download | None = None,
+        origin: str = "",
+        resuming: bool = False,
+        deadline: Deadline | None = None,
+    ) -> None:
         """Expect the answer to that request."""
         self._request = request
+        self._download = download
+        self._origin = origin
+        self._resuming = resuming
+        self._deadline = deadline
         self.enough = request.headers_only
         self.blocks = False
 
@@ -118,26 +149,42 @@ class Receiver:
                 f"{self._headers[name]}, {value}" if name in self._headers else value
             )
         request = self._request
-        accepted = _is_success(status, request)
+        self._resuming = self._resuming and status == PARTIAL
+        accepted = self._resuming or _is_success(status, request)
         self._html = accepted and self._is_unwanted_html()
         self._good = (accepted and not self._html) or status in request.returns
         self._size = 0
         self._kept: list[bytes] = []
-        self._digest = None
-        if request.sink is not None and accepted and self._good:
-            request.sink.reset()
-            self._digest = hashlib.sha256()
-            self.blocks = request.sink.blocks
+        self._taking = self._download is not None and accepted and self._good
+        if self._download is not None and self._taking:
+            self._place(self._download)
         announced = self._headers.get("content-length", "")
         has_body = request.method != "HEAD" and status not in {204, 304}
-        self._expected = int(announced) if has_body and announced.isdigit() else None
+        known = has_body and announced.isascii() and announced.isdigit()
+        self._expected = int(announced[:_LONGEST_NUMBER]) if known else None
+
+    def _place(self, download: Download) -> None:
+        """Go on where the last attempt ended, or begin anew."""
+        if self._resuming:
+            download.go_on(self._headers)
+        else:
+            ranged = _asks_for_a_part(self._request)
+            whole = self._status == HTTPStatus.OK and not ranged
+            download.begin(self._origin, self._headers, whole=whole)
+        self.blocks = download.blocks
 
     def take(self, chunk: bytes) -> None:
-        """Take the next piece of the body."""
+        """Take the next piece of the body.
+
+        Raises:
+            TimedOutError: When the operation has had its time.
+            TooLargeError: When there is more than is kept in memory.
+        """
+        if self._deadline is not None and not self._deadline.remaining():
+            raise out_of_time()
         self._size += len(chunk)
-        if self._digest is not None and self._request.sink is not None:
-            self._digest.update(chunk)
-            self._request.sink.write(chunk)
+        if self._download is not None and self._taking:
+            self._download.write(chunk)
             return
         self._kept.append(chunk)
         if not self._good:
@@ -150,19 +197,23 @@ class Receiver:
         """Return what came.
 
         Raises:
-            ProtocolError: When it is more or less than was announced.
+            ProtocolError: When it is more or less than was announced, or something else.
         """
         if self._expected is not None and not self.enough and self._size != self._expected:
             message = f"the answer broke off: {self._size} of {self._expected} bytes came"
             raise ProtocolError(message)
+        download = self._download if self._taking else None
+        if download is not None and not self.enough:
+            download.finish()
         return Reply(
             self._status,
             self._headers,
             b"".join(self._kept),
-            self._size,
-            self._digest.hexdigest() if self._digest is not None else "",
+            self._size if download is None else download.position,
+            "" if download is None else download.sha256,
             self._good,
             self._html,
+            self._resuming,
         )
 
     def _is_unwanted_html(self) -> bool:
@@ -175,10 +226,23 @@ class Receiver:
         )
 
 
+def out_of_time() -> TimedOutError:
+    """Return the error for an operation that has had its time."""
+    message = "the operation took longer than it may take in all"
+    return TimedOutError(message, hint="raise 'total' in the retry policy, or send less at a time")
+
+
 def _is_success(status: int, request: Request) -> bool:
     if request.accept is not None:
         return status in request.accept
+    if status == PARTIAL:  # a part that nobody asked for would pass for the whole
+        return _asks_for_a_part(request)
     return 200 <= status < 300  # noqa: PLR2004 - a 2xx is a success
+
+
+def _asks_for_a_part(request: Request) -> bool:
+    """Tell whether the definition itself wants a part only."""
+    return any(name.lower() == "range" for name in request.headers)
 
 
 def check_sent(request: Request, reply: Reply, attempts: int) -> None:
@@ -208,17 +272,43 @@ def check_digest(what: str, expected: str, actual: str) -> None:
         raise IntegrityError(message, hint="it was replaced or altered since; store it again")
 
 
+def header(response: Response, name: str) -> str | None:
+    """Return a header, None where there is none, or the server echoes a secret in it."""
+    text = response.headers.get(name)
+    return None if text is None or response.echoes is None or response.echoes(text) else text
+
+
 def describe(outcome: Reply | TransportError) -> str:
     """Return the outcome in a few words, for the log."""
+    if isinstance(outcome, DamagedError):
+        return IntegrityError.__name__
     return str(outcome.status) if isinstance(outcome, Reply) else type(outcome).__name__
 
 
 def refusal(
-    request: Request, outcome: Reply | TransportError, attempts: int, redactor: Redactor
+    request: Request, outcome: Reply | TransportError, history: Sequence[str], redactor: Redactor
 ) -> WebhookStorageError:
-    """Return the error that tells of an outcome which is no success."""
-    where = f"{request.method} {request.url}"
-    tries = f" after {attempts} attempts" if attempts > 1 else ""
+    """Return the error that tells of an outcome which is no success.
+
+    Args:
+        request: What was sent.
+        outcome: What came of the last attempt.
+        history: What came of each attempt.
+        redactor: Knows the values of the request.
+    """
+    error = _refusal(request, outcome, history, redactor)
+    if not isinstance(error, IntegrityError):
+        error.history = tuple(history)
+    return error
+
+
+def _refusal(
+    request: Request, outcome: Reply | TransportError, history: Sequence[str], redactor: Redactor
+) -> TransportError | ResponseError | IntegrityError:
+    where, attempts = f"{request.method} {request.url}", len(history)
+    tries = f" after {attempts} attempts ({_listed(history)})" if attempts > 1 else ""
+    if isinstance(outcome, DamagedError):
+        return IntegrityError(f"{where}: {outcome}{tries}", hint=outcome.hint)
     if isinstance(outcome, TransportError):
         hint = outcome.hint or "is the address right, and the server up?"
         return type(outcome)(f"{where}: {outcome}{tries}", attempts=attempts, hint=hint)
@@ -237,6 +327,12 @@ def refusal(
         attempts=attempts,
         hint=hint,
     )
+
+
+def _listed(history: Sequence[str]) -> str:
+    """Return what came of each attempt; of many the last."""
+    shown = ", ".join(history[-_MOST_SHOWN:])
+    return shown if len(history) <= _MOST_SHOWN else f"..., {shown}"
 
 
 def _kind(status: int) -> tuple[type[ResponseError], str]:

@@ -16,7 +16,7 @@ else
 INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 endif
 
-.PHONY: help demo test lint types docs bench fleet lock clean
+.PHONY: help demo test lint types docs bench fuzz soak fleet lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16

@@ -7,7 +7,8 @@ import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
@@ -52,6 +53,12 @@ class BytesBody:
         if self._data:
             yield self._data
 
+    def span(self, start: int, size: int) -> Iterator[bytes]:
+        """Yield a part of the bytes, see `span`."""
+        end = min(start + size, len(self._data))
+        for position in range(start, end, _CHUNK):
+            yield self._data[position : min(position + _CHUNK, end)]
+
     def sha256(self) -> str:
         """Return the digest in lower-case hex."""
         return hashlib.sha256(self._data).hexdigest()
@@ -60,15 +67,18 @@ class BytesBody:
 class FileBody:
     """A seekable binary file, from where it stood to its end.
 
+    Its parts can be read at the same time, by several threads.
+
     Args:
         file: The file; it is not closed.
     """
 
-    __slots__ = ("_file", "_size", "_start")
+    __slots__ = ("_file", "_reading", "_size", "_start")
 
     def __init__(self, file: IO[bytes]) -> None:
         """Remember where the file stands and how much follows."""
         self._file = file
+        self._reading = threading.Lock()
         self._start = file.tell()
         self._size = file.seek(0, os.SEEK_END) - self._start
         file.seek(self._start)
@@ -80,8 +90,21 @@ class FileBody:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the bytes from the start; never more than the announced size."""
-        self._file.seek(self._start)
-        yield from _read(self._file, self._size)
+        yield from self.span(0, self._size)
+
+    def span(self, start: int, size: int) -> Iterator[bytes]:
+        """Yield a part of the bytes, see `span`."""
+        position = self._start + start
+
+        def read(count: int) -> bytes:
+            nonlocal position
+            with self._reading:
+                self._file.seek(position)
+                chunk = self._file.read(count)
+            position += len(chunk)
+            return chunk
+
+        yield from _read(read, size)
 
     def sha256(self) -> str:
         """Return the digest in lower-case hex; reads the file."""
@@ -109,8 +132,13 @@ class PathBody:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the bytes from the start; never more than the announced size."""
-        with _told_with_path(self._path), self._path.open("rb") as file:
-            yield from _read(file, self._size)
+        yield from self.span(0, self._size)
+
+    def span(self, start: int, size: int) -> Iterator[bytes]:
+        """Yield a part of the bytes, see `span`."""
+        with told_with_path(self._path), self._path.open("rb") as file:
+            file.seek(start)
+            yield from _read(file.read, size)
 
     def sha256(self) -> str:
         """Return the digest in lower-case hex; reads the file."""
@@ -157,6 +185,10 @@ class MeasuredBody:
             raise IntegrityError(message, hint="store it again when nothing writes to it")
         self._digest, self.complete = digest.hexdigest(), True
 
+    def span(self, start: int, size: int) -> Iterator[bytes]:
+        """Yield a part of the bytes, see `span`; of parts it takes no digest."""
+        yield from span(self._body, start, size)
+
     def sha256(self) -> str:
         """Return the digest in lower-case hex; reads the body when it was not sent yet."""
         self._digest = self._digest or self._body.sha256()
@@ -189,6 +221,41 @@ class JoinedBody:
     def sha256(self) -> str:
         """Return the digest in lower-case hex."""
         return _digest(self.chunks())
+
+
+def span(body: Body, start: int, size: int) -> Iterator[bytes]:
+    """Yield a part of a body, in small pieces.
+
+    A body that has a method of that name gives it at once, and several at the same time. Of any
+    other all that stands before is read too.
+
+    Args:
+        body: The body.
+        start: Offset of the part's first byte.
+        size: Number of its bytes.
+
+    Raises:
+        IntegrityError: When there are fewer by now.
+
+    Example:
+        >>> b"".join(span(BytesBody(b"31 rows"), 3, 4))
+        b'rows'
+    """
+    own = getattr(body, "span", None)
+    if own is not None:
+        yield from own(start, size)
+        return
+    skipped, left = start, size
+    for chunk in body.chunks():
+        piece = chunk[skipped : skipped + left]
+        skipped -= min(skipped, len(chunk))
+        left -= len(piece)
+        if piece:
+            yield piece
+        if not left:
+            return
+    if left:
+        raise _became_shorter(left, size)
 
 
 def as_body(source: Source) -> Body:
@@ -244,7 +311,7 @@ def _spool(chunks: Iterable[bytes]) -> FileBody:
     return FileBody(cast("IO[bytes]", spool))
 
 
-def _read(file: IO[bytes], size: int) -> Iterator[bytes]:
+def _read(read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
     """Yield exactly `size` bytes.
 
     Raises:
@@ -252,12 +319,28 @@ def _read(file: IO[bytes], size: int) -> Iterator[bytes]:
     """
     left = size
     while left:
-        chunk = file.read(min(_CHUNK, left))
+        chunk = read(min(_CHUNK, left))
         if not chunk:
-            message = f"the file became shorter while it was sent: {left} of {size} bytes are gone"
-            raise IntegrityError(message, hint="store it again when nothing writes to it")
+            raise _became_shorter(left, size)
         left -= len(chunk)
         yield chunk
+
+
+def _became_shorter(left: int, size: int) -> IntegrityError:
+    message = f"the file became shorter while it was sent: {left} of {size} bytes are gone"
+    return IntegrityError(message, hint="store it again when nothing writes to it")
+
+
+def keep_name(directory: Path) -> None:
+    """Write a directory to disk, so that a renamed file keeps its name when the power fails."""
+    if os.name == "nt":
+        return  # directories cannot be opened there
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some file systems cannot
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _digest(chunks: Iterable[bytes]) -> str:
@@ -268,7 +351,7 @@ def _digest(chunks: Iterable[bytes]) -> str:
 
 
 @contextlib.contextmanager
-def _told_with_path(path: Path) -> Iterator[None]:
+def told_with_path(path: Path) -> Iterator[None]:
     """Turn what the system refuses into an error that names the file."""
     try:
         yield
@@ -318,19 +401,37 @@ class MemorySink:
         return b"".join(self._chunks)
 
 
+class NullSink:
+    """Keeps nothing: of an answer only the digest is of interest."""
+
+    __slots__ = ()
+
+    blocks = False
+
+    def reset(self) -> None:
+        """Do nothing."""
+
+    def write(self, chunk: bytes) -> None:
+        """Do nothing."""
+
+
 class FileSink:
     """Writes an answer's body beside its target, and puts it in place only when all is well.
 
     Args:
         path: The target, a regular file or nothing yet; a link stays one. It is untouched until
             `commit`.
+
+    Attributes:
+        size: Number of bytes that were written.
     """
 
-    __slots__ = ("_file", "_path", "_temporary", "blocks")
+    __slots__ = ("_file", "_path", "_temporary", "blocks", "size")
 
     def __init__(self, path: Path) -> None:
         """Create nothing yet."""
         self.blocks = True
+        self.size = 0
         self._path = Path(os.path.realpath(path))
         self._file: IO[bytes] | None = None
         self._temporary: Path | None = None
@@ -341,7 +442,7 @@ class FileSink:
         Raises:
             LocalFileError: When the target is no regular file, or its directory cannot be written.
         """
-        with _told_with_path(self._path):
+        with told_with_path(self._path):
             self._start()
 
     def _start(self) -> None:
@@ -356,24 +457,27 @@ class FileSink:
             self._file = self._temporary.open("xb")
         self._file.seek(0)
         self._file.truncate()
+        self.size = 0
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes."""
         if self._file is None:
             self.reset()
-        with _told_with_path(self._path):
+        with told_with_path(self._path):
             cast("IO[bytes]", self._file).write(chunk)
+        self.size += len(chunk)
 
     def commit(self) -> None:
         """Flush to disk and rename onto the target."""
         if self._file is None:
             self.reset()
         file = cast("IO[bytes]", self._file)
-        with _told_with_path(self._path):
+        with told_with_path(self._path):
             file.flush()
             os.fsync(file.fileno())
             file.close()
             cast("Path", self._temporary).replace(self._path)
+            keep_name(self._path.parent)
         self._file = self._temporary = None
 
     def discard(self) -> None:

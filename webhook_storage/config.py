@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from webhook_storage import registry
 from webhook_storage.contracts import Resolver
 from webhook_storage.errors import ConfigurationError, WebhookStorageError
+from webhook_storage.network import Network
 from webhook_storage.policy import Policy
 from webhook_storage.resolution import Resolution
 from webhook_storage.retry import RetryPolicy
@@ -33,12 +34,13 @@ PREFIX = "WEBHOOK_STORAGE_"
 DEFAULT_CHAIN = ("env", "dotenv", "directory")
 """Who is asked for a bare ``${NAME}``, in this order, unless the configuration says otherwise."""
 
-_TABLES = ("retry", "secrets")
-_ONE_UNDERSCORE = re.compile(rf"{PREFIX}(SECRETS|RETRY)_(?!_)")
+_TABLES = ("network", "retry", "secrets")
+_ONE_UNDERSCORE = re.compile(rf"{PREFIX}(SECRETS|RETRY|NETWORK)_(?!_)")
 _SECONDS = ("deadline", "negative_ttl", "stale_if_error", "ttl")
-_LISTS = ("allow", "chain")
+_LISTS = ("allow", "chain", "plain_http")
 _POLICIES = ("on_forbidden", "on_unavailable")
 _RETRY = tuple(each.name for each in fields(RetryPolicy))
+_NETWORK = tuple(each.name for each in fields(Network))
 _PLACE = re.compile(r"\(at (line \d+, column \d+|end of document)\)")
 
 
@@ -52,6 +54,7 @@ class Config:
         settings: Further keyword arguments of `Resolution`.
         policy: What placeholders may name, and where each secret may go.
         retry: When to send again.
+        network: Where requests may go.
     """
 
     chain: Sequence[str] = DEFAULT_CHAIN
@@ -59,6 +62,7 @@ class Config:
     settings: Mapping[str, Any] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    network: Network = field(default_factory=Network)
 
     def resolution(self) -> Resolution:
         """Return the resolvers, made as the configuration says.
@@ -99,7 +103,8 @@ def load(path: Path | None = None) -> Config:
     _check_names(document, _TABLES, "")
     secrets = _table(document, "secrets", "secrets")
     retry = _table(document, "retry", "retry")
-    _overlay(secrets, retry, os.environ)
+    network = _table(document, "network", "network")
+    _overlay({"secrets": secrets, "retry": retry, "network": network}, os.environ)
     hosts = _table(secrets, "hosts", "secrets.hosts")
     tables = {
         name: value
@@ -120,12 +125,11 @@ def load(path: Path | None = None) -> Config:
         settings=_settings(plain),
         policy=_policy(plain.get("allow"), hosts),
         retry=_retry(retry),
+        network=_network(network),
     )
 
 
-def _overlay(
-    secrets: dict[str, Any], retry: dict[str, Any], environment: Mapping[str, str]
-) -> None:
+def _overlay(tables: Mapping[str, dict[str, Any]], environment: Mapping[str, str]) -> None:
     """Put what environment variables say over what the file says.
 
     Two underscores stand for the dots of a table's name: ``SECRETS__TTL`` is ``ttl`` in
@@ -140,17 +144,15 @@ def _overlay(
         if not variable.startswith(PREFIX) or not words:
             continue
         match table, words:
-            case "retry", [name]:
-                retry[name] = _value(text)
-            case "secrets", [name]:
-                secrets[name] = _list(text) if name in _LISTS else _value(text)
+            case (("retry" | "secrets" | "network"), [name]):
+                tables[table][name] = _list(text) if name in _LISTS else _value(text)
             case "secrets", [scheme, name]:
-                _set(secrets, scheme, name, text)
+                _set(tables[table], scheme, name, text)
             case "secrets", [scheme, instance, name]:
-                _set(secrets, f"{scheme}://{instance}", name, text)
+                _set(tables[table], f"{scheme}://{instance}", name, text)
             case _:
                 message = "this environment variable leads to no setting"
-                hint = f"it has the form {PREFIX}SECRETS__NAME, or {PREFIX}RETRY__NAME"
+                hint = f"it has the form {PREFIX}SECRETS__NAME, or that with RETRY or NETWORK"
                 raise ConfigurationError(message, path=variable, hint=hint)
 
 
@@ -270,6 +272,16 @@ def _retry(table: Mapping[str, Any]) -> RetryPolicy:
     for name, value in table.items():
         _check_number(value, f"retry.{name}", whole=name == "attempts")
     return RetryPolicy(**table)
+
+
+def _network(table: Mapping[str, Any]) -> Network:
+    """Return where requests may go."""
+    _check_names(table, _NETWORK, "network.")
+    try:
+        return Network(**table)
+    except ConfigurationError as error:
+        path, message = f"network.{error.path}", str(error.args[0])
+    raise ConfigurationError(message, path=path)
 
 
 def _check_number(value: object, path: str, *, whole: bool = False) -> None:

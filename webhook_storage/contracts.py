@@ -197,6 +197,48 @@ Facts: TypeAlias = Mapping[str, str]
 """What placeholders with a dot stand for, for example ``{"artifact.key": "a/b"}``."""
 
 
+class Checkpoint(Protocol):
+    """Where a store that takes several requests keeps how far it has come.
+
+    Attributes:
+        state: Plain data of the exchange, None when nothing was begun.
+    """
+
+    state: dict[str, Any] | None
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep the state before the next request is sent."""
+
+    def clear(self) -> None:
+        """Forget it: all is stored, or given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """How an artifact is to be stored.
+
+    A storage whose service cannot hold a condition refuses it before anything is sent.
+
+    Attributes:
+        if_absent: Whether it may only be created, not replaced.
+        if_version: The service's version, as in the receipt, which alone may be replaced.
+        checkpoint: Where an upload in parts keeps how far it has come.
+    """
+
+    if_absent: bool = False
+    if_version: str | None = None
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def conditional(self) -> bool:
+        """Tell whether something must hold of what is there."""
+        return self.if_absent or self.if_version is not None
+
+
+PLAIN = StoreOptions()
+"""Store, whatever is there."""
+
+
 DEFAULT_TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and seconds to wait for each piece of the answer."""
 
@@ -221,17 +263,20 @@ class Request:  # not frozen: with so many fields that takes a measurable part o
         body: Bytes to send as they are.
         multipart: Name of the form field and file name when `body` goes as a file in a form.
         timeout: Seconds to connect and to wait for each piece of the answer.
-        verify: False, or the path of a CA bundle that is trusted as well.
-        cert: Path of a client certificate, or of certificate and key.
+        verify: False, or the path or the PEM text of a CA bundle that is trusted as well.
+        cert: Path or PEM text of a client certificate with its key, or one of each.
         proxies: Proxy by scheme.
         follow: Whether redirects are followed at all.
         redirect_hosts: Patterns of other hosts to which a fetch may be redirected.
         accept: Statuses that are a success; by default every 2xx.
         returns: Statuses that are not a success and yet come back to the exchange.
         idempotent: True when sending twice does the same as once; None decides by the method.
+        retry_when: Tells of an answer that came back by `returns` whether another attempt may
+            change it.
         sink: Where the answer's body goes; None keeps it, up to 1 MiB, in the response.
         headers_only: Whether the answer's body is of no interest, and is not waited for.
         allow_html: Whether a success may be an HTML page.
+        allow_http: Whether it may go unencrypted to another machine.
         facts: Values of the dotted placeholders.
     """
 
@@ -254,9 +299,11 @@ class Request:  # not frozen: with so many fields that takes a measurable part o
     accept: frozenset[int] | None = None
     returns: frozenset[int] = frozenset()
     idempotent: bool | None = None
+    retry_when: Callable[[Response], bool] | None = None
     sink: Sink | None = None
     headers_only: bool = False
     allow_html: bool = False
+    allow_http: bool = False
     facts: Facts = field(default_factory=dict)
 
 
@@ -271,6 +318,7 @@ class Response:
         size: Number of bytes of the body, wherever it went.
         sha256: Their digest in lower-case hex.
         attempts: How often the request was sent.
+        history: What came of each attempt.
         echoes: Tells whether a text holds a secret of the request, in any form.
     """
 
@@ -280,6 +328,7 @@ class Response:
     size: int = 0
     sha256: str = ""
     attempts: int = 1
+    history: tuple[str, ...] = ()
     echoes: Callable[[str], bool] | None = None
 
     def __repr__(self) -> str:
@@ -303,10 +352,53 @@ class Wanted:
     templates: Mapping[str, str]
 
 
-Exchange: TypeAlias = Generator[Request | Wanted, Any, T]
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Something that takes time here: to hash a file, to write a checkpoint.
+
+    An event loop leaves it to a thread.
+
+    Attributes:
+        action: What to do; the exchange is sent what it returns.
+    """
+
+    action: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait, for example until a service has put the parts of an upload together.
+
+    Attributes:
+        seconds: How long.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Exchanges that do not wait for one another.
+
+    When one fails, no other is begun, and the failure is told to the exchange when those that were
+    begun have ended.
+
+    Attributes:
+        exchanges: What to carry out; the exchange is sent a list of their results, in order.
+        limit: Most at a time.
+    """
+
+    exchanges: Sequence[Exchange[Any]]
+    limit: int = 4
+
+
+Wish: TypeAlias = Request | Wanted | Work | Pause | Together
+"""What an exchange yields."""
+
+Exchange: TypeAlias = Generator[Wish, Any, T]
 """The requests of one operation, and its result. It does no I/O of its own.
 
-It yields a `Request` and is sent a `Response`, or yields `Wanted` and is sent a dictionary.
+It yields a `Request` and is sent a `Response`, or yields another wish and is sent what comes of it.
 """
 
 
@@ -322,15 +414,18 @@ class WireRequest:
         headers: Pairs, in the order in which they are sent.
         body: What to send, or None.
         timeout: Seconds to connect, seconds to wait for each piece.
-        verify: False, True, or the path of a CA bundle that is trusted as well.
-        cert: Path of a client certificate, or of certificate and key.
+        verify: False, True, or the path or the PEM text of a CA bundle that is trusted as well.
+        cert: Path or PEM text of a client certificate with its key, or one of each.
         proxies: Proxy by scheme, or None for those of the environment.
         bare: Whether it goes to another host than the one it was made for, so that a transport may
             add no header, cookie or credential of its own.
+        guarded: Whether it may only go to a public address: the one that was checked is the one
+            that is connected to.
     """
 
     __slots__ = (
-        "bare", "body", "cert", "headers", "method", "proxies", "timeout", "url", "verify",
+        "bare", "body", "cert", "guarded", "headers", "method", "proxies", "timeout", "url",
+        "verify",
     )  # fmt: skip
 
     def __init__(
@@ -345,9 +440,11 @@ class WireRequest:
         cert: str | tuple[str, str] | None = None,
         proxies: Mapping[str, str] | None = None,
         bare: bool = False,
+        guarded: bool = False,
     ) -> None:
         """Keep the parts."""
         self.bare = bare
+        self.guarded = guarded
         self.method = method
         self.url = url
         self.headers = headers
@@ -356,6 +453,11 @@ class WireRequest:
         self.verify = verify
         self.cert = cert
         self.proxies = proxies
+
+    def changed(self, **changes: Any) -> WireRequest:
+        """Return the same request with other parts."""
+        parts = {name: getattr(self, name) for name in self.__slots__}
+        return WireRequest(**{**parts, **changes})
 
     def __repr__(self) -> str:
         """Show nothing of the request."""
@@ -413,9 +515,11 @@ class Transport(ABC):
 
     Attributes:
         schemes: The URL schemes that it can send to.
+        can_guard: Whether it heeds `WireRequest.guarded`; else such a request is not given to it.
     """
 
     schemes: ClassVar[frozenset[str]]
+    can_guard: ClassVar[bool] = False
 
     @abstractmethod
     def send(self, request: WireRequest) -> WireResponse:

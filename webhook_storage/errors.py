@@ -15,13 +15,13 @@
     │   ├── SecretUnavailableError (OSError) retryable
     │   ├── SecretInvalidError (ValueError)
     │   └── UnsafeValueError (ValueError)    a value that cannot go where its placeholder stands
-    ├── TransportError (OSError)             nothing was answered, .attempts
+    ├── TransportError (OSError)             nothing was answered, .attempts .history
     │   ├── ConnectError (ConnectionError)
     │   ├── TimedOutError (TimeoutError)
     │   ├── TlsError                         not retryable
     │   ├── ProtocolError                    the answer broke off or was no HTTP
     │   └── MalformedRequestError            it cannot be sent as it is, not retryable
-    ├── ResponseError                        .status .attempts
+    ├── ResponseError                        .status .attempts .history
     │   ├── AuthenticationError              401
     │   ├── PermissionDeniedError (PermissionError)   403
     │   ├── ObjectNotFoundError (FileNotFoundError)   404, 410
@@ -173,6 +173,7 @@ class TransportError(WebhookStorageError, OSError):
 
     Attributes:
         attempts: How often the request was sent.
+        history: What came of each attempt, for example ``("503", "TimedOutError")``.
     """
 
     retryable: ClassVar[bool] = True
@@ -181,6 +182,7 @@ class TransportError(WebhookStorageError, OSError):
         """Keep the number of attempts."""
         super().__init__(message, hint=hint)
         self.attempts = attempts
+        self.history: tuple[str, ...] = ()
 
 
 class ConnectError(TransportError, ConnectionError):
@@ -213,6 +215,7 @@ class ResponseError(WebhookStorageError):
     Attributes:
         status: HTTP status code.
         attempts: How often the request was sent.
+        history: What came of each attempt, for example ``("503", "403")``.
     """
 
     def __init__(
@@ -222,6 +225,7 @@ class ResponseError(WebhookStorageError):
         super().__init__(message, hint=hint)
         self.status = status
         self.attempts = attempts
+        self.history: tuple[str, ...] = ()
 
 
 class AuthenticationError(ResponseError):

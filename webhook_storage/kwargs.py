@@ -23,6 +23,7 @@ _CREDENTIALS = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "x-auth-token", "cookie"}
 )
 _BARE_NAME = re.compile(r"(?<!\$)\$([A-Z_][A-Z0-9_]{2,})")
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
 class LiteralSecretWarning(UserWarning):
@@ -94,7 +95,7 @@ def timeout(value: Any) -> tuple[float, float]:
 
 
 def cert(value: Any) -> str | tuple[str, str] | None:
-    """Return the path of a certificate, or of certificate and key."""
+    """Return the path or the PEM text of a certificate, or of certificate and key."""
     return (value[0], value[1]) if isinstance(value, list) else value
 
 
@@ -130,6 +131,12 @@ def _lint(kwargs: Mapping[str, Any], path: str) -> None:
                 "so that it is neither stored nor shown"
             )
             warnings.warn(message, LiteralSecretWarning, stacklevel=5)
+    if any(_PRIVATE_KEY.search(text) for text in _texts(kwargs.get("cert"))):
+        message = (
+            f"{path}.cert holds a private key itself; write ${{NAME}} instead, so that it is "
+            "neither stored nor shown"
+        )
+        warnings.warn(message, LiteralSecretWarning, stacklevel=5)
     if any(_BARE_NAME.search(text) for value in kwargs.values() for text in _texts(value)):
         message = f"{path} has a $NAME without braces, which is plain text here; write ${{NAME}}"
         warnings.warn(message, LiteralSecretWarning, stacklevel=5)
@@ -179,9 +186,12 @@ _SHAPES: dict[str, tuple[Any, str]] = {
     ),
     "verify": (
         lambda value: isinstance(value, (bool, str)),
-        "true, false or the path of a CA file",
+        "true, false, or the path or the PEM text of a CA",
     ),
-    "cert": (lambda value: isinstance(value, str) or _is_pair(value), "a path, or a list of two"),
+    "cert": (
+        lambda value: isinstance(value, str) or _is_pair(value),
+        "a path or a PEM text, or a list of two: of the certificate, and of its key",
+    ),
     "proxies": (_is_texts, "a mapping of URL schemes to proxies"),
     "allow_redirects": (lambda value: isinstance(value, bool), "true or false"),
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import SplitResult, urljoin, urlsplit
 
+from webhook_storage import origin
 from webhook_storage.contracts import Request, WireRequest
 from webhook_storage.errors import RedirectRefusedError
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from webhook_storage.secret import Redactor
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PORTS = {"http": 80, "https": 443}
 _NEUTRAL = [("Accept", "*/*"), ("Accept-Encoding", "identity"), ("User-Agent", "webhook-storage")]
 """All that another origin gets to see; none of it comes from a template."""
 
@@ -25,7 +24,7 @@ def next_hop(
     """Return the request to send after a redirect, or None when the reply is none.
 
     The same origin gets the same request. Another origin gets a bare GET, and only when the request
-    names its host in `redirect_hosts`.
+    names its host in `redirect_hosts`. A guarded request stays guarded.
 
     Raises:
         RedirectRefusedError: When following would lose the artifact or carry something away.
@@ -34,8 +33,10 @@ def next_hop(
     if reply.status not in _REDIRECTS or not location or reply.good:
         return None
     reading = request.method in {"GET", "HEAD"}
-    here, target = urlsplit(wire.url), _target(request, wire, reply.status, location)
-    shown = redactor.redact(_printable(f"{target.scheme}://{_host(target)}"))
+    url = _target(request, wire, reply.status, location)
+    here, there = origin.origin(wire.url), origin.origin(url)
+    # As it is spelled: in lower case, a secret in it would not be recognized.
+    shown = redactor.redact(_printable(f"{there.scheme}://{origin.host(url)}"))
 
     def refuse(reason: str, hint: str) -> NoReturn:
         message = f"{request.method} {request.url} answered {reply.status}, to {shown}: {reason}"
@@ -47,53 +48,48 @@ def next_hop(
         refuse("that is one redirect too many", "the server sends in a circle; give the final URL")
     if not reading and reply.status in {301, 302, 303}:
         refuse(
-            "following would turn the request into a GET; nothing was stored", _advice(wire, target)
+            "following would turn the request into a GET; nothing was stored", _advice(wire, url)
         )
-    if here.scheme == "https" and target.scheme != "https":
+    if here.scheme == "https" and there.scheme != "https":
         refuse("it leads from https to an unprotected connection", "give the final https URL")
-    if _origin(target) == _origin(here):
-        return _moved(wire, target._replace(netloc=here.netloc, fragment=""))
+    if origin.same_origin(wire.url, url):
+        return _moved(wire, f"{there.scheme}://{origin.host(wire.url)}{origin.target(url)}")
     if not reading:
         refuse("it leads to another host, which must not get the artifact", "give the final URL")
-    if not any(fnmatchcase(target.hostname or "", pattern) for pattern in request.redirect_hosts):
+    if not any(fnmatchcase(there.host, pattern) for pattern in request.redirect_hosts):
         refuse("it leads to another host", "name that host in redirect_hosts to fetch from there")
     return WireRequest(
         method=request.method,
-        url=target._replace(netloc=_host(target), fragment="").geturl(),
+        url=f"{there.scheme}://{origin.host(url)}{origin.target(url)}",
         headers=list(_NEUTRAL),
         timeout=wire.timeout,
         verify=wire.verify,
         proxies=wire.proxies,
         bare=True,
+        guarded=wire.guarded,
     )
 
 
-def _target(request: Request, wire: WireRequest, status: int, location: str) -> SplitResult:
+def _target(request: Request, wire: WireRequest, status: int, location: str) -> str:
     """Return where a redirect leads.
 
     Raises:
         RedirectRefusedError: When that is no server, for example a local file.
     """
-    try:
-        target = urlsplit(urljoin(wire.url, location))
-        if target.scheme in _PORTS and target.hostname and target.port != 0:
-            return target
-    except ValueError:
-        pass  # what it says would show where it leads
+    url = origin.join(wire.url, location)
+    there = origin.origin(url)
+    known = there.host or origin.same_origin(wire.url, url)
+    if there.scheme in {"http", "https"} and known:
+        return url
     message = f"{request.method} {request.url} answered {status}: it leads to no server"
     raise RedirectRefusedError(message, status=status, hint="give the final URL")
 
 
-def _host(parts: SplitResult) -> str:
-    """Return the host as it is spelled: in lower case, a secret in it would not be recognized."""
-    return parts.netloc.rpartition("@")[2]
-
-
-def _moved(wire: WireRequest, target: SplitResult) -> WireRequest:
+def _moved(wire: WireRequest, url: str) -> WireRequest:
     """Return the same request for another URL."""
     return WireRequest(
         method=wire.method,
-        url=target.geturl(),
+        url=url,
         headers=wire.headers,
         body=wire.body,
         timeout=wire.timeout,
@@ -101,17 +97,13 @@ def _moved(wire: WireRequest, target: SplitResult) -> WireRequest:
         cert=wire.cert,
         proxies=wire.proxies,
         bare=wire.bare,
+        guarded=wire.guarded,
     )
 
 
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    """Return scheme, host and port (RFC 6454)."""
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
-
-
-def _advice(wire: WireRequest, target: SplitResult) -> str:
+def _advice(wire: WireRequest, url: str) -> str:
     """Return what to write instead; a forgotten slash at the end is the usual reason."""
-    if target.path == urlsplit(wire.url).path + "/":
+    if origin.path(url) == origin.path(wire.url) + "/":
         return "end the URL's path with a slash"
     return "give the final URL"
 

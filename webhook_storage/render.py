@@ -229,7 +229,7 @@ def _is_pair(thing: object) -> bool:
 
 
 def _path(text: str, lookup: Lookup) -> str:
-    return place.plain(parse(text), lookup)
+    return place.pem_file(parse(text), lookup)
 
 
 def _cert(cert: str | Sequence[str] | None, lookup: Lookup) -> str | tuple[str, str] | None:

@@ -22,7 +22,9 @@ class RetryPolicy:
         attempts: How often a request is sent at most; 1 switches retrying off.
         initial_delay: Upper bound in seconds of the first pause; it doubles from pause to pause.
         max_delay: Upper bound in seconds of any pause, also of one that a server asks for.
-        deadline: Seconds after which no new attempt is begun.
+        deadline: Seconds without progress after which a request is not sent again.
+        total: Seconds after which a whole operation is given up, whatever it is doing; None lets it
+            take as long as it goes on.
 
     Example:
         >>> RetryPolicy(attempts=1).delay(attempt=1, elapsed=0.0) is None
@@ -35,6 +37,7 @@ class RetryPolicy:
     initial_delay: float = 0.5
     max_delay: float = 30.0
     deadline: float = 300.0
+    total: float | None = None
 
     def delay(
         self, *, attempt: int, elapsed: float, retry_after: str | None = None
@@ -42,8 +45,8 @@ class RetryPolicy:
         """Return the seconds to wait before the next attempt, or None to give up.
 
         Args:
-            attempt: How many attempts were made, from 1.
-            elapsed: Seconds since the first one began.
+            attempt: How many attempts were made since the last progress, from 1.
+            elapsed: Seconds since then.
             retry_after: The header of that name, in seconds or as a date (RFC 9110, 10.2.3).
         """
         if attempt >= self.attempts:

@@ -7,45 +7,54 @@ a value stands.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import threading
-import time
-from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from webhook_storage import config, registry
-from webhook_storage.answer import Receiver, Reply, check_sent, describe, refusal
+from webhook_storage.answer import Receiver, Reply, check_sent, refusal
 from webhook_storage.artifact import MeasuredBody
-from webhook_storage.contracts import Exchange, Request, Response, Transport, Wanted, WireRequest
+from webhook_storage.contracts import (
+    Exchange,
+    Pause,
+    Request,
+    Response,
+    Together,
+    Transport,
+    Wanted,
+    WireRequest,
+    Wish,
+    Work,
+)
+from webhook_storage.effects import Sending, Sharing, Steps, Waiting, Working, aperform, perform
 from webhook_storage.errors import (
-    ConnectError,
+    ConfigurationError,
     SecretUnavailableError,
     TransportError,
-    UnexpectedError,
     WebhookStorageError,
 )
+from webhook_storage.leaving import mask, presentable
+from webhook_storage.pace import Pace
 from webhook_storage.preview import Preview, preview
 from webhook_storage.redirect import next_hop
 from webhook_storage.render import render, templates
 from webhook_storage.resolution import Resolution
-from webhook_storage.retry import IDEMPOTENT_METHODS, RETRY_STATUSES
-from webhook_storage.secret import SecretValue, redacted_logs
+from webhook_storage.secret import SecretValue
 from webhook_storage.template import Reference, parse
+from webhook_storage.tries import Course, Tries
 from webhook_storage.values import Values, ask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from webhook_storage.contracts import Resolver
+    from webhook_storage.download import Download
+    from webhook_storage.network import Network
     from webhook_storage.retry import RetryPolicy
-    from webhook_storage.secret import Redactor
 
 T = TypeVar("T")
-
-log = logging.getLogger("webhook_storage")
 
 _MAX_HOPS = 5
 
@@ -62,6 +71,7 @@ class Sender:
             in the current directory and the secrets directory. A `Resolution` is used as it is.
         transport: Used for the URL schemes that it names; others are found by entry point.
         retry: When to send again.
+        network: Where requests may go.
 
     Example:
         >>> from webhook_storage_resolvers.mapping import MappingResolver
@@ -76,16 +86,19 @@ class Sender:
         secrets: Resolution | Sequence[Resolver] | None = None,
         transport: Transport | None = None,
         retry: RetryPolicy | None = None,
+        network: Network | None = None,
     ) -> None:
         """Keep the parts; nothing is imported or connected yet."""
         if secrets is not None and not isinstance(secrets, Resolution):
             secrets = Resolution(secrets)
         self._resolution = secrets
         self._retry = retry
+        self._network = network
         self._transports: dict[str, Transport] = {}
         if transport is not None:
             self._transports = dict.fromkeys(transport.schemes, transport)
         self._users = 0
+        self._paces: dict[str, Pace] = {}
 
     def __enter__(self) -> Self:
         """Make this the current sender of this thread or task."""
@@ -120,7 +133,12 @@ class Sender:
             ConfigurationError: Something in it is unknown or wrong, or a resolver refuses it.
         """
         said = config.load(path)
-        return cls(secrets=said.resolution(), transport=transport, retry=said.retry)
+        return cls(
+            secrets=said.resolution(),
+            transport=transport,
+            retry=said.retry,
+            network=said.network,
+        )
 
     def install(self) -> Self:
         """Make this the sender of the whole process, wherever none is entered."""
@@ -139,25 +157,31 @@ class Sender:
     def resolution(self) -> Resolution:
         """Return what answers for secrets."""
         if self._resolution is None:
-            self._resolution = config.load().resolution()
+            with _counting:  # several would each have a cache and ask for themselves
+                if self._resolution is None:
+                    self._resolution = config.load().resolution()
         return self._resolution
 
-    def run(self, exchange: Exchange[T]) -> T:
+    def run(self, exchange: Exchange[T], *, retry: RetryPolicy | None = None) -> T:
         """Carry an operation out and return its result.
+
+        Args:
+            exchange: What it sends, and what it makes of the answers.
+            retry: When to send again in this operation, where that is to differ.
 
         Raises:
             WebhookStorageError: One of its kinds, with nothing in it that a placeholder stood for.
         """
         try:
-            return _perform(self._converse(exchange))
+            return perform(self._converse(exchange, Course(retry or self.retry)))
         except BaseException as error:  # noqa: BLE001 - nothing may leave as it is
             failure = presentable(error)
         raise failure
 
-    async def arun(self, exchange: Exchange[T]) -> T:
+    async def arun(self, exchange: Exchange[T], *, retry: RetryPolicy | None = None) -> T:
         """Do the same without blocking the event loop."""
         try:
-            return await _aperform(self._converse(exchange))
+            return await aperform(self._converse(exchange, Course(retry or self.retry)))
         except BaseException as error:  # noqa: BLE001 - nothing may leave as it is
             failure = presentable(error)
         raise failure
@@ -169,25 +193,35 @@ class Sender:
             SecretError: When a placeholder has no value, or an unsafe one, as when sending.
         """
         try:
-            return _perform(self._rehearse(exchange))
+            return perform(self._rehearse(exchange))
         except BaseException as error:  # noqa: BLE001 - nothing may leave as it is
             failure = presentable(error)
         raise failure
 
-    def _converse(self, exchange: Exchange[T]) -> _Steps[T]:
+    @property
+    def retry(self) -> RetryPolicy:
+        """Return when to send again."""
+        if self._retry is None:
+            self._retry = config.load().retry
+        return self._retry
+
+    @property
+    def network(self) -> Network:
+        """Return where requests may go."""
+        if self._network is None:
+            self._network = config.load().network
+        return self._network
+
+    def _converse(self, exchange: Exchange[T], course: Course) -> Steps[T]:
         """Drive the exchange: what it yields is fulfilled, what fails is told to it."""
-        respond: Callable[[Any], Request | Wanted] = exchange.send
+        respond: Callable[[Any], Wish] = exchange.send
         answer: Any = None
-        course = _Course()
         try:
             while True:
                 wish = respond(answer)
                 respond = exchange.send
                 try:
-                    if isinstance(wish, Wanted):
-                        answer = yield from self._fetch_secrets(wish, course)
-                    else:
-                        answer = yield from self._deliver(wish, course)
+                    answer = yield from self._fulfil(wish, course)
                 except WebhookStorageError as error:
                     respond, answer = exchange.throw, error
         except StopIteration as stop:
@@ -197,55 +231,83 @@ class Sender:
             # An error of ours that it passes on is masked where that is needed.
             if error is not answer:
                 for redactor in course.redactors:
-                    _mask(error, redactor)
+                    mask(error, redactor)
             raise
         finally:
             exchange.close()
 
-    def _fetch_secrets(self, wanted: Wanted, course: _Course) -> _Steps[dict[str, SecretValue]]:
+    def _fulfil(self, wish: Wish, course: Course) -> Steps[Any]:
+        """Do what an exchange wants and return what it is sent for that."""
+        match wish:
+            case Request():
+                return (yield from self._deliver(wish, course))
+            case Wanted():
+                return (yield from self._fetch_secrets(wish, course))
+            case Work():
+                return (yield Working(wish.action))
+            case Pause():
+                return (yield Waiting(course.at_most(wish.seconds)))
+            case Together():
+                steps = [self._converse(each, course) for each in wish.exchanges]
+                return (yield Sharing(steps, wish.limit))
+
+    def _fetch_secrets(self, wanted: Wanted, course: Course) -> Steps[dict[str, SecretValue]]:
         texts = [(name, parse(text)) for name, text in wanted.templates.items()]
         values = yield from ask(self.resolution, texts, {})
         course.wanted += values.references
         return values.fill(wanted.templates)
 
-    def _rehearse(self, exchange: Exchange[Any]) -> _Steps[Preview]:
+    def _rehearse(self, exchange: Exchange[Any]) -> Steps[Preview]:
         """Render the first request twice: with values, to see that it can be, and with marks."""
-        request = next(exchange)
-        while isinstance(request, Wanted):
-            request = exchange.send({name: SecretValue("") for name in request.templates})
-        exchange.close()
+        request = yield from first_request(exchange)
         values = yield from ask(self.resolution, templates(request), request.facts)
-        self._check_hosts(request, render(request, values.lookup))
+        wire = render(request, values.lookup)
+        self._check_network(request, wire)
+        self._check_hosts(request, wire)
         return preview(request, values)
 
-    def _deliver(self, request: Request, course: _Course) -> _Steps[Response]:
+    def _deliver(self, request: Request, course: Course) -> Steps[Response]:
         """Send one request until it is answered, refused for good, or the retry policy gives up."""
         values = yield from ask(self.resolution, templates(request), request.facts)
-        course.redactors.append(values.redactor)
-        started, attempt, renewed = time.monotonic(), 0, False
+        course.knows(values)
+        tries, renewed = Tries(request, course, self._pace(request)), False
+        yield from tries.wait()
         while True:
-            attempt += 1
             if isinstance(request.body, MeasuredBody):
                 request.body.complete = False
-            outcome = yield from self._attempt(request, values, course)
-            elapsed = time.monotonic() - started
-            _log(request, outcome, elapsed)
+            tries.begin()
+            outcome = yield from self._attempt(request, values, course, tries.download)
+            tries.end(outcome)
             if isinstance(outcome, Reply) and outcome.good:
-                check_sent(request, outcome, attempt)
-                return outcome.response(attempt, values.redactor)
-            if isinstance(outcome, Reply) and outcome.status == 401 and not renewed:  # noqa: PLR2004
+                response = outcome.response(tries.history, values.redactor)
+                pause = tries.pause_after(response)
+                if pause is None:
+                    tries.log(outcome)
+                    check_sent(request, outcome, len(tries.history))
+                    return response
+            elif tries.unauthorized(outcome) and not renewed:
+                tries.log(outcome)
                 renewed = True
                 newer = yield from self._renew(request, values)
                 if newer is not None:
                     values = newer
-                    course.redactors.append(values.redactor)
+                    course.knows(values)
                     continue
-            pause = self._pause(request, outcome, attempt, elapsed)
+                raise refusal(request, outcome, tries.history, values.redactor)
+            else:
+                pause = tries.pause(outcome)
+            tries.log(outcome, pause)
             if pause is None:
-                raise refusal(request, outcome, attempt, values.redactor)
-            yield _Pause(pause)
+                raise refusal(request, outcome, tries.history, values.redactor)
+            yield from tries.wait(pause)
 
-    def _renew(self, request: Request, values: Values) -> _Steps[Values | None]:
+    def _pace(self, request: Request) -> Pace:
+        """Return the pace at which the server of a request is asked."""
+        # The template's beginning tells servers apart well enough, and holds no value.
+        scheme, _, rest = request.url.partition("://")
+        return self._paces.setdefault(f"{scheme}://{rest.partition('/')[0]}", Pace())
+
+    def _renew(self, request: Request, values: Values) -> Steps[Values | None]:
         """Ask again for the secrets of a refused request; None when none of them changed."""
         self.resolution.forget(values.found)
         try:
@@ -254,43 +316,51 @@ class Sender:
             return None  # what the server said is the answer
         return None if newer.same_as(values) else newer
 
-    def _pause(
-        self, request: Request, outcome: Reply | TransportError, attempt: int, elapsed: float
-    ) -> float | None:
-        """Return the seconds to wait before sending again, or None not to."""
-        repeatable = request.idempotent
-        if repeatable is None:
-            repeatable = request.method in IDEMPOTENT_METHODS
-        retry_after = None
-        if isinstance(outcome, Reply):
-            if outcome.status not in RETRY_STATUSES or not repeatable:
-                return None
-            retry_after = outcome.headers.get("retry-after")
-        elif not (outcome.retryable and (repeatable or isinstance(outcome, ConnectError))):
-            return None
-        if self._retry is None:
-            self._retry = config.load().retry
-        return self._retry.delay(attempt=attempt, elapsed=elapsed, retry_after=retry_after)
-
     def _attempt(
-        self, request: Request, values: Values, course: _Course
-    ) -> _Steps[Reply | TransportError]:
+        self, request: Request, values: Values, course: Course, download: Download | None
+    ) -> Steps[Reply | TransportError]:
         """Send once, through all redirects that may be followed."""
         first = render(request, values.lookup)
         self._check_hosts(request, first, course.wanted)
         wire: WireRequest | None = first
         hops = 0
         while wire is not None:
+            self._check_network(request, wire)
+            place = _place_of(wire.url)
+            rest = download.range_headers(place) if download else []
+            receiver = Receiver(
+                request,
+                download=download,
+                origin=place,
+                resuming=bool(rest),
+                deadline=course.deadline,
+            )
+            sent = course.timed(wire.changed(headers=[*wire.headers, *rest]) if rest else wire)
             try:
-                reply = yield _Send(self._transport(wire), wire, Receiver(request), values)
+                reply = yield Sending(self._transport(sent), sent, receiver, values)
             except WebhookStorageError as error:
-                _mask(error, values.redactor)
+                mask(error, values.redactor)
                 if isinstance(error, TransportError):
                     return error
                 raise
             wire = next_hop(request, wire, reply, values.redactor, left=_MAX_HOPS - hops)
             hops += 1
         return cast("Reply", reply)
+
+    def _check_network(self, request: Request, wire: WireRequest) -> None:
+        """Refuse what the process may not connect to, each time that a request leads elsewhere.
+
+        Raises:
+            ConfigurationError: When it may not.
+        """
+        network = self.network
+        what = f"{request.method} {request.url}"
+        network.check(wire.url, what, allow_http=request.allow_http)
+        wire.guarded = network.guarded
+        if wire.guarded and not self._transport(wire).can_guard:
+            message = f"{what} would go through a transport that cannot tell a private address"
+            hint = 'use the transport of httpx, or allow them: private = "allow" in [network]'
+            raise ConfigurationError(message, hint=hint)
 
     def _check_hosts(
         self,
@@ -332,172 +402,27 @@ class Sender:
         return self._transports[scheme]
 
 
-class _Course:
-    """What is known of an operation so far.
-
-    Attributes:
-        redactors: Take the values of its requests out of text.
-        wanted: The secrets that the exchange has got for itself.
-    """
-
-    __slots__ = ("redactors", "wanted")
-
-    def __init__(self) -> None:
-        self.redactors: list[Redactor] = []
-        self.wanted: list[Reference] = []
-
-
-# --- effects: what differs between threads and event loops ---------------------------------------
-
-
-class Effect(Protocol):
-    """Something to be done that blocks, in both ways of doing it."""
-
-    def perform(self) -> Any:
-        """Do it and block."""
-
-    async def aperform(self) -> Any:
-        """Do it and let others go on."""
-
-
-_Steps = Generator[Effect, Any, T]
-
-
-class _Pause:
-    """Wait before another attempt."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def perform(self) -> None:
-        time.sleep(self._seconds)
-
-    async def aperform(self) -> None:
-        await asyncio.sleep(self._seconds)
-
-
-class _Send:
-    """Send a request once and take the answer in whole."""
-
-    def __init__(
-        self, transport: Transport, wire: WireRequest, receiver: Receiver, values: Values
-    ) -> None:
-        self._transport = transport
-        self._wire = wire
-        self._receiver = receiver
-        self._values = values
-
-    def perform(self) -> Reply:
-        with redacted_logs(self._values.redactor):
-            answer = self._transport.send(self._wire)
-            try:
-                self._receiver.begin(answer.status, answer.headers)
-                for chunk in answer.chunks():
-                    self._receiver.take(chunk)
-                    if self._receiver.enough:
-                        break
-            finally:
-                answer.close()
-        return self._receiver.end()
-
-    async def aperform(self) -> Reply:
-        with redacted_logs(self._values.redactor):
-            answer = await self._transport.asend(self._wire)
-            try:
-                self._receiver.begin(answer.status, answer.headers)
-                async for chunk in answer.chunks():
-                    if self._receiver.blocks:
-                        await asyncio.to_thread(self._receiver.take, chunk)
-                    else:
-                        self._receiver.take(chunk)
-                    if self._receiver.enough:
-                        break
-            finally:
-                await answer.aclose()
-        return self._receiver.end()
-
-
-def _perform(steps: _Steps[T]) -> T:
-    """Do all effects, one after the other."""
-    resume: Callable[[Any], Effect] = steps.send
-    result: Any = None
+def first_request(exchange: Exchange[Any]) -> Steps[Request]:
+    """Return the first request of an exchange, which is closed; what it wants before is made up."""
     try:
-        while True:
-            effect = resume(result)
-            try:
-                result, resume = effect.perform(), steps.send
-            except BaseException as error:  # noqa: BLE001 - the steps decide
-                result, resume = error, steps.throw
-    except StopIteration as stop:
-        return cast("T", stop.value)
+        wish = next(exchange)
+        while not isinstance(wish, Request):
+            if isinstance(wish, Together):
+                return (yield from first_request(wish.exchanges[0]))
+            answer: Any = None
+            if isinstance(wish, Work):
+                answer = yield Working(wish.action)
+            elif isinstance(wish, Wanted):
+                answer = {name: SecretValue("") for name in wish.templates}
+            wish = exchange.send(answer)
+        return wish
+    finally:
+        exchange.close()
 
 
-async def _aperform(steps: _Steps[T]) -> T:
-    """Do all effects, one after the other, in an event loop."""
-    resume: Callable[[Any], Effect] = steps.send
-    result: Any = None
-    try:
-        while True:
-            effect = resume(result)
-            try:
-                result, resume = await effect.aperform(), steps.send
-            except BaseException as error:  # noqa: BLE001 - the steps decide
-                result, resume = error, steps.throw
-    except StopIteration as stop:
-        return cast("T", stop.value)
-
-
-# --- what leaves ---------------------------------------------------------------------------------
-
-
-def presentable(error: BaseException) -> BaseException:
-    """Return an exception to raise in place of one that was caught inside.
-
-    An error of ours, an interruption and a cancellation lose their traceback, cause, context and
-    notes; of the last two the text is none of ours and goes as well, where others can do without.
-    Anything else is told by its type and place only.
-    """
-    while isinstance(error, BaseExceptionGroup):
-        members: Sequence[BaseException] = error.exceptions
-        error = next((one for one in members if not isinstance(one, Exception)), members[0])
-    if isinstance(error, KeyboardInterrupt):
-        return KeyboardInterrupt()
-    if isinstance(error, SystemExit):
-        return SystemExit(error.code if isinstance(error.code, int) else 1)
-    if isinstance(error, WebhookStorageError) or not isinstance(error, Exception):
-        error.__cause__ = error.__context__ = None
-        vars(error).pop("__notes__", None)
-        return error.with_traceback(None)
-    return UnexpectedError(
-        f"{type(error).__name__} in {_origin(error)}",
-        hint="this is a fault of the library or of a plug-in; please report the line above",
-    )
-
-
-def _origin(error: BaseException) -> str:
-    """Return module, function and line where an exception was raised."""
-    traceback, where = error.__traceback__, "an unknown place"
-    while traceback is not None:
-        frame = traceback.tb_frame
-        where = (
-            f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}, line {traceback.tb_lineno}"
-        )
-        traceback = traceback.tb_next
-    return where
-
-
-def _mask(error: WebhookStorageError, redactor: Redactor) -> None:
-    """Take secrets out of an error from a transport or an exchange of somebody else's."""
-    error.args = tuple(redactor.redact(str(part)) for part in error.args)
-    error.hint = error.hint and redactor.redact(error.hint)
-
-
-def _log(request: Request, outcome: Reply | TransportError, elapsed: float) -> None:
-    if log.isEnabledFor(logging.INFO):
-        sent = request.body.size if request.body is not None else 0
-        came = outcome.size if isinstance(outcome, Reply) else 0
-        place, result = f"{request.method} {request.url}", describe(outcome)
-        log.info("%s: %s, %.3f s, %d bytes up, %d down", place, result, elapsed, sent, came)
+def _place_of(url: str) -> str:
+    """Return a URL without its query: that of a signed one is another each time."""
+    return url.partition("?")[0]
 
 
 # --- the current sender --------------------------------------------------------------------------
@@ -505,7 +430,7 @@ def _log(request: Request, outcome: Reply | TransportError, elapsed: float) -> N
 _entered: ContextVar[tuple[Sender, ...]] = ContextVar("webhook_storage_senders", default=())
 _installed: Sender | None = None
 _counting = threading.Lock()
-"""Held while threads that share a sender enter and leave it."""
+"""Held while threads that share a sender enter and leave it, or make its resolvers."""
 
 
 def current_sender() -> Sender:

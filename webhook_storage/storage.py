@@ -1,68 +1,41 @@
-"""The base of every storage: flows and artifacts, in and out, for threads and for event loops.
-
-A subclass says in five exchanges which requests its service wants; all else is here.
-"""
+"""The base of every storage: flows and artifacts, in and out, for threads and for event loops."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
-from pydantic import Field
-
+from webhook_storage import bulk
 from webhook_storage import flows as flow_format
-from webhook_storage.answer import check_digest
-from webhook_storage.artifact import BytesBody, FileSink, MeasuredBody, MemorySink, Source, as_body
-from webhook_storage.contracts import Body, Exchange, Facts, Response, Sink, Wanted
-from webhook_storage.definition import Definition
-from webhook_storage.errors import ConfigurationError, FlowNotFoundError
-from webhook_storage.facts import NAMING, StoreFacts, artifact_facts, flow_facts, receipt_facts
-from webhook_storage.flows import Admitted, Packed, Trust, name_of, slugify
-from webhook_storage.receipt import Receipt, Stat
+from webhook_storage.artifact import MeasuredBody, MemorySink, Source, as_body
+from webhook_storage.errors import ConfigurationError
+from webhook_storage.facts import StoreFacts, artifact_facts, flow_facts
+from webhook_storage.flows import Trust, name_of, slugify
+from webhook_storage.operations import Names, Operations, Verify, cannot_hold, store_options
 from webhook_storage.sender import current_sender
-from webhook_storage.template import Placeholder, Reference, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable
+    from typing import Unpack
 
-    from webhook_storage.secret import SecretValue
+    from webhook_storage.bulk import BulkOptions, PutOptions, Report, Sources
+    from webhook_storage.contracts import Exchange
+    from webhook_storage.receipt import Receipt, Stat
+
+__all__ = ["Names", "Operation", "Storage", "Verify", "cannot_hold"]
 
 Operation: TypeAlias = Literal["store", "fetch", "exists", "delete", "list"]
 """What can be done with an artifact."""
 
-Names: TypeAlias = list[str]
-"""Spelled out here, because inside of the class `list` is the operation."""
 
-
-class Storage(Definition):
+class Storage(Operations):
     """Knows how to store and fetch on one service.
 
     It is a `Definition`, so plain data. What it needs to run, the current `Sender` brings.
 
     Each operation has a twin with an ``a`` in front for event loops.
     """
-
-    stored_as_script: bool = Field(
-        default=False, description="Store the script instead of a pickle."
-    )
-    flow_script_path: str | None = Field(None, description="Path of the script with the flows.")
-    entrypoint: str | None = Field(None, description="Name of the flow's object in the script.")
-    signing_keys: dict[str, str] = Field(
-        default_factory=dict,
-        description="Placeholder of a key by key id; the first signs flows, all verify them.",
-    )
-    flows: dict[str, str] = Field(
-        default_factory=dict, description="Key of each flow, by its name."
-    )
-    receipts: dict[str, Receipt] = Field(
-        default_factory=dict, description="What was stored, by its key."
-    )
-    secrets: Names = Field(default_factory=list, description="Kept for Prefect 1; not used.")
-    labels: Names = Field(default_factory=list, description="Kept for Prefect 1; not used.")
-    add_default_labels: bool | None = Field(None, description="Kept for Prefect 1; not used.")
 
     def __init__(self, **data: Any) -> None:
         """Check the fields.
@@ -71,62 +44,61 @@ class Storage(Definition):
             ConfigurationError: When one is unknown or wrong.
         """
         super().__init__(**data)
-        _check_signing_keys(self.signing_keys)
-
-    # --- what a service wants ---------------------------------------------------------------------
-
-    @abstractmethod
-    def store_exchange(self, body: Body, facts: Facts) -> Exchange[Receipt]:
-        """Store the body and return `Receipt.of` it."""
-
-    @abstractmethod
-    def fetch_exchange(self, facts: Facts, sink: Sink) -> Exchange[Response]:
-        """Fetch into the sink and return the answer to the last request."""
-
-    @abstractmethod
-    def stat_exchange(self, facts: Facts) -> Exchange[Stat | None]:
-        """Return what the service says of the artifact, None when there is none."""
-
-    @abstractmethod
-    def delete_exchange(self, facts: Facts) -> Exchange[None]:
-        """Delete the artifact; `ObjectNotFoundError` when there is none."""
-
-    @abstractmethod
-    def list_exchange(self, facts: Facts) -> Exchange[Names]:
-        """Return the keys of what is there."""
-
-    @abstractmethod
-    def naming_facts(self) -> frozenset[str]:
-        """Return the facts that the place of a stored artifact depends on."""
-
-    def fetch_facts(self) -> frozenset[str]:
-        """Return the facts that the place from which an artifact is fetched depends on."""
-        return self.naming_facts()
 
     # --- artifacts --------------------------------------------------------------------------------
 
-    def put(self, source: Source, key: str | None = None) -> Receipt:
+    def put(
+        self,
+        source: Source,
+        key: str | None = None,
+        *,
+        if_absent: bool = False,
+        if_unchanged: Receipt | str | None = None,
+        verify: Verify | None = None,
+        resume: str | Path | None = None,
+    ) -> Receipt:
         """Store bytes as they are.
 
         Args:
             source: Bytes, a path, a binary file, or an iterable of chunks.
             key: Name on the service; needed when the URL has ``${artifact.key}``, for a path its
                 file name by default.
+            if_absent: Create it, and replace nothing.
+            if_unchanged: Replace this version only: the receipt of its store, or the version that
+                `stat` told.
+            verify: ``after`` fetches what was stored and compares it.
+            resume: File that keeps how far an upload in parts has come, so that another process can
+                carry on; it is removed when all is stored. It may hold what the service calls the
+                upload by, which is enough to go on with it, so it is readable by its owner only.
 
         Returns:
             The receipt. Give it to `get` in place of the key to have the digest compared.
 
         Raises:
+            ObjectExistsError: It is there, and was only to be created.
+            ConflictError: It has changed, and was not to be replaced.
             WebhookStorageError: See `webhook_storage.errors`; nothing half stored is reported as
                 stored.
         """
-        body, key = MeasuredBody(as_body(source)), self._key_of(source, key)
-        return current_sender().run(self._put(body, key))
+        options = store_options(if_absent, if_unchanged)
+        exchange = self._put(as_body(source), self._key_of(source, key), options, verify, resume)
+        return current_sender().run(exchange)
 
-    async def aput(self, source: Source, key: str | None = None) -> Receipt:
+    async def aput(
+        self,
+        source: Source,
+        key: str | None = None,
+        *,
+        if_absent: bool = False,
+        if_unchanged: Receipt | str | None = None,
+        verify: Verify | None = None,
+        resume: str | Path | None = None,
+    ) -> Receipt:
         """Do as `put` does, without blocking the event loop."""
-        body = MeasuredBody(await asyncio.to_thread(as_body, source))
-        return await current_sender().arun(self._put(body, self._key_of(source, key)))
+        options = store_options(if_absent, if_unchanged)
+        body = await asyncio.to_thread(as_body, source)
+        exchange = self._put(body, self._key_of(source, key), options, verify, resume)
+        return await current_sender().arun(exchange)
 
     def get(self, key: str | Receipt | None = None, *, max_bytes: int | None = None) -> bytes:
         """Return an artifact's bytes.
@@ -199,10 +171,27 @@ class Storage(Definition):
         """Do as `list` does, without blocking the event loop."""
         return await current_sender().arun(self.list_exchange({}))
 
-    def remember(self, receipt: Receipt) -> Self:
-        """Keep a receipt, so that it travels in the JSON and `get` compares the digest."""
-        self.receipts[receipt.key] = receipt
-        return self
+    # --- many artifacts ---------------------------------------------------------------------------
+
+    def put_many(self, items: Sources, **options: Unpack[PutOptions]) -> Report:
+        """Store many artifacts, some at a time; see `bulk.put_many`."""
+        return bulk.put_many(self, items, **options)
+
+    async def aput_many(self, items: Sources, **options: Unpack[PutOptions]) -> Report:
+        """Do as `put_many` does, without blocking the event loop."""
+        return await bulk.aput_many(self, items, **options)
+
+    def get_many(
+        self, keys: Iterable[str | Receipt], directory: str | Path, **options: Unpack[BulkOptions]
+    ) -> Report:
+        """Fetch many artifacts into files, some at a time; see `bulk.get_many`."""
+        return bulk.get_many(self, keys, directory, **options)
+
+    async def aget_many(
+        self, keys: Iterable[str | Receipt], directory: str | Path, **options: Unpack[BulkOptions]
+    ) -> Report:
+        """Do as `get_many` does, without blocking the event loop."""
+        return await bulk.aget_many(self, keys, directory, **options)
 
     # --- flows ------------------------------------------------------------------------------------
 
@@ -234,16 +223,27 @@ class Storage(Definition):
         self._pending[name] = flow
         return name
 
-    def build(self) -> Self:
+    def build(
+        self, *, if_absent: bool = False, if_unchanged: bool = False, verify: Verify | None = None
+    ) -> Self:
         """Store all flows that were added and return the storage, now with their receipts.
 
         Without flows nothing is sent.
-        """
-        return current_sender().run(self._build(self._pack()))
 
-    async def abuild(self) -> Self:
+        Args:
+            if_absent: Create them, and replace nothing.
+            if_unchanged: Replace only what this storage has the receipts of.
+            verify: ``after`` fetches what was stored and compares it.
+        """
+        exchange = self._build(self._pack(), if_absent, if_unchanged, verify)
+        return current_sender().run(exchange)
+
+    async def abuild(
+        self, *, if_absent: bool = False, if_unchanged: bool = False, verify: Verify | None = None
+    ) -> Self:
         """Do as `build` does, without blocking the event loop."""
-        return await current_sender().arun(self._build(self._pack()))
+        exchange = self._build(self._pack(), if_absent, if_unchanged, verify)
+        return await current_sender().arun(exchange)
 
     def get_flow(self, name: str, *, trust: Trust = "verified") -> Any:
         """Fetch a flow and return it, ready to run.
@@ -269,7 +269,7 @@ class Storage(Definition):
         admitted = await current_sender().arun(self._fetch_flow(name, trust))
         return flow_format.load(admitted, name, self.entrypoint)
 
-    # --- the exchanges behind the operations ------------------------------------------------------
+    # --- to be looked at --------------------------------------------------------------------------
 
     def exchange(
         self, operation: Operation, key: str | Receipt | None = None, source: Source = b""
@@ -293,169 +293,3 @@ class Storage(Definition):
         if operation == "fetch":
             return self.fetch_exchange(facts, MemorySink())
         return self.stat_exchange(facts) if operation == "exists" else self.delete_exchange(facts)
-
-    def _names_new_flow(self, key: str) -> bool:
-        """Tell whether a key can only be the name of a flow that was not added yet."""
-        known = {*self.flows, *self.flows.values(), *self.receipts}
-        return key not in known and bool(self.naming_facts() & {"flow.name", "flow.slug"})
-
-    def _key_of(self, source: Source, key: str | None) -> str | None:
-        """Return the key to store under: the given one, or a file's name where one is wanted."""
-        takes_key = "artifact.key" in self.naming_facts()
-        if key is None and isinstance(source, (str, os.PathLike)) and takes_key:
-            return Path(source).name
-        if key is not None and not takes_key:
-            raise _useless_key()
-        return key
-
-    def _put(self, body: MeasuredBody, key: str | None) -> Exchange[Receipt]:
-        receipt = yield from self.store_exchange(body, StoreFacts(artifact_facts(key), body))
-        if receipt.key in self.receipts:
-            self.remember(receipt)  # what it said of the artifact before holds no longer
-        return receipt
-
-    def _get(self, key: str | Receipt | None, limit: int | None) -> Exchange[bytes]:
-        sink = MemorySink(limit)
-        yield from self._fetch(key, sink)
-        return sink.getvalue()
-
-    def _download(self, path: Path, key: str | Receipt | None) -> Exchange[int]:
-        if path.is_dir() or not path.parent.is_dir():
-            message = f"there is no place for a file {os.fspath(path)!r}"
-            raise ConfigurationError(message, hint="name a file in a directory that exists")
-        sink = FileSink(path)
-        try:
-            response = yield from self._fetch(key, sink)
-            sink.commit()
-        finally:
-            sink.discard()
-        return response.size
-
-    def _fetch(self, key: str | Receipt | None, sink: Sink) -> Exchange[Response]:
-        response = yield from self.fetch_exchange(self._facts(key), sink)
-        receipt = self._receipt(key)
-        if receipt is not None:
-            check_digest(receipt.key or receipt.location, receipt.sha256, response.sha256)
-        return response
-
-    def _delete(self, key: str | Receipt | None) -> Exchange[None]:
-        yield from self.delete_exchange(self._facts(key))
-        receipt = self._receipt(key)
-        if receipt is not None:
-            self.receipts.pop(receipt.key, None)
-
-    def _build(self, packed: Sequence[_Parcel]) -> Exchange[Self]:
-        keys = yield from self._keys()
-        for parcel in packed:
-            body = MeasuredBody(BytesBody(parcel.packed.seal(keys)))
-            facts = StoreFacts(flow_facts(parcel.name, parcel.key), body)
-            self.remember((yield from self.store_exchange(body, facts)))
-            self._pending.pop(parcel.name, None)
-        return self
-
-    def _fetch_flow(self, name: str, trust: Trust) -> Exchange[Admitted]:
-        if name not in self.flows:
-            message = f"flow {name!r} is not contained in this storage"
-            hint = f"it has: {', '.join(map(repr, self.flows)) or 'none'}"
-            raise FlowNotFoundError(message, hint=hint)
-        keys = yield from self._keys()
-        receipt = self._flow_receipt(name)
-        facts = receipt_facts(receipt) if receipt else {}
-        facts |= flow_facts(name, self.flows[name])
-        sink = MemorySink(flow_format.SIZE_LIMIT)
-        yield from self.fetch_exchange(facts, sink)
-        return flow_format.admit(
-            sink.getvalue(),
-            name=name,
-            script=self.stored_as_script,
-            pinned=receipt.sha256 if receipt else None,
-            keys=keys,
-            trust=trust,
-        )
-
-    def _keys(self) -> Exchange[dict[str, SecretValue]]:
-        """Resolve the signing keys; without any nobody is asked."""
-        if not self.signing_keys:
-            return {}
-        return cast("dict[str, SecretValue]", (yield Wanted(self.signing_keys)))
-
-    def _pack(self) -> Sequence[_Parcel]:
-        """Return all flows in bytes. What fails here fails before anything is sent."""
-        if self.stored_as_script:
-            return self._pack_script()
-        return [
-            _Parcel(name, self.flows[name], flow_format.pack(flow, name))
-            for name, flow in self._pending.items()
-        ]
-
-    def _pack_script(self) -> Sequence[_Parcel]:
-        """Return the script once for each place in which it is to be stored."""
-        if not self.flows:
-            return []
-        packed = flow_format.pack_script(self.flow_script_path, self.flows)
-        parcels = [_Parcel(name, key, packed) for name, key in self.flows.items()]
-        return parcels if self.naming_facts() & NAMING else parcels[:1]
-
-    def _keeps_apart(self, key: str, other: str) -> bool:
-        """Tell whether two flows may be in this storage together."""
-        if self.stored_as_script:
-            return True  # one script can hold several flows
-        return key != other and bool(self.naming_facts() & NAMING)
-
-    # --- facts ------------------------------------------------------------------------------------
-
-    def _flow_receipt(self, name: str) -> Receipt | None:
-        """Return a flow's receipt; flows of one script in one place share that of the first."""
-        own = self.receipts.get(self.flows[name])
-        shared = self.stored_as_script and not self.naming_facts() & NAMING
-        return self.receipts.get(next(iter(self.flows.values()))) if shared else own
-
-    def _receipt(self, key: str | Receipt | None) -> Receipt | None:
-        if isinstance(key, Receipt):
-            return key
-        return self.receipts.get(self.flows.get(key or "") or key or "")
-
-    def _facts(self, key: str | Receipt | None) -> dict[str, str]:
-        """Return what is known of an artifact that was stored earlier."""
-        receipt = self._receipt(key)
-        place = receipt.key if receipt is not None else cast("str | None", key)
-        facts = artifact_facts(place or None) if receipt is None else receipt_facts(receipt)
-        for name, taken in self.flows.items():
-            if place in {name, taken}:
-                return facts | flow_facts(name, taken)
-        if receipt is None and key is not None and "artifact.key" not in self.fetch_facts():
-            raise _useless_key()
-        return facts
-
-
-class _Parcel(NamedTuple):
-    """A flow on its way to its place."""
-
-    name: str
-    key: str
-    packed: Packed
-
-
-def _useless_key() -> ConfigurationError:
-    """Return the error for a key that would be ignored, and another artifact met."""
-    message = "a key was given, and the URL has no ${artifact.key}"
-    return ConfigurationError(message, hint="put it into the URL, or leave the key out")
-
-
-def _check_signing_keys(keys: Mapping[str, str]) -> None:
-    for key_id, text in keys.items():
-        parts = parse(text).parts
-        if len(parts) != 1 or not _is_secret(parts[0]):
-            message = (
-                "a signing key is a placeholder, for example ${FLOW_KEY}, never the key itself"
-            )
-            raise ConfigurationError(message, path=f"signing_keys.{key_id}")
-
-
-def _is_secret(part: str | Placeholder) -> bool:
-    """Tell whether this is a secret without a default, which would be a key that anybody knows."""
-    return (
-        isinstance(part, Placeholder)
-        and isinstance(part.source, Reference)
-        and part.operator != ":-"
-    )

@@ -7,19 +7,41 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Self, TypeAlias
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from pydantic import Field, field_validator
 
 from webhook_storage import capture
-from webhook_storage.contracts import Body, Exchange, Facts, Request, Response, Sink
-from webhook_storage.errors import ConfigurationError, UnknownMethodError
+from webhook_storage.answer import header
+from webhook_storage.checksum import ChecksumHeader, compare_stored, sent
+from webhook_storage.contracts import (
+    PLAIN,
+    Body,
+    Exchange,
+    Facts,
+    Request,
+    Response,
+    Sink,
+    StoreOptions,
+)
+from webhook_storage.errors import (
+    ConfigurationError,
+    ConflictError,
+    ObjectExistsError,
+    ResponseError,
+    UnknownMethodError,
+)
 from webhook_storage.flows import slugify
 from webhook_storage.kwargs import cert, check_kwargs, check_method, facts_in, plain_data, timeout
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.registry import did_you_mean
-from webhook_storage.storage import Names, Storage
+from webhook_storage.storage import Names, Storage, cannot_hold
+from webhook_storage.template import escape
 
 Statuses: TypeAlias = list[int]
+
+_CONDITION_FAILED = frozenset({409, 412})
+"""412 is the answer of RFC 9110; some services say 409 to a second creation."""
 
 _METHODS = ("GET", "PATCH", "POST", "PUT")
 """What Prefect 1 knew for storing and fetching; other requests may use any."""
@@ -84,6 +106,24 @@ class Webhook(Storage):
         None,
         description="Whether storing twice does the same as once; by default when it is a PUT.",
     )
+    idempotency_header: str | None = Field(
+        None,
+        description="Header that gets one random value for all attempts of a store, for example "
+        "Idempotency-Key; a service that knows it stores once.",
+    )
+    conditional_writes: bool = Field(
+        default=False,
+        description="Whether the service holds If-None-Match and If-Match of the request that "
+        "stores (RFC 9110, section 13); else if_absent and if_unchanged are refused.",
+    )
+    checksum: ChecksumHeader | None = Field(
+        None,
+        description="Header that takes a checksum of the artifact along when it is stored, for "
+        "services that compare it, for example Content-MD5.",
+    )
+    allow_http: bool = Field(
+        default=False, description="Whether http without TLS may leave this machine."
+    )
     redirect_hosts: Names = Field(
         default_factory=list, description="Patterns of other hosts from which to fetch."
     )
@@ -139,8 +179,38 @@ class Webhook(Storage):
 
     # --- exchanges --------------------------------------------------------------------------------
 
-    def store_exchange(self, body: Body, facts: Facts) -> Exchange[Receipt]:
+    def store_exchange(
+        self, body: Body, facts: Facts, options: StoreOptions = PLAIN
+    ) -> Exchange[Receipt]:
         """Send the artifact by the build request."""
+        taken: dict[str, bytes] = {}
+        headers = self._conditions(options)
+        if self.checksum is not None:
+            headers[self.checksum] = yield from sent(self.checksum, body, taken)
+        request = self._store_request(body, facts, options, headers)
+        response: Response = yield request
+        if response.status in request.returns:
+            # Of several attempts the first may have stored it, and its answer been lost.
+            found = None
+            if response.attempts > 1 and not self.captures:
+                found = yield from self.stored_already(body, facts)
+            if found is None:
+                raise _condition_failed(request, response, options)
+            response = found
+        else:
+            what = f"{request.method} {request.url}"
+            yield from compare_stored(what, response, body, taken)
+        return Receipt.of(
+            request.url,
+            body,
+            facts,
+            version=header(response, "etag"),
+            captures=capture.capture(self.captures, response, request.url),
+        )
+
+    def _store_request(
+        self, body: Body, facts: Facts, options: StoreOptions, more: Mapping[str, str]
+    ) -> Request:
         kwargs = self.build_request_kwargs
         files: Mapping[str, str] | None = kwargs.get("files")
         if kwargs.get("data") is not None and not files:
@@ -149,23 +219,37 @@ class Webhook(Storage):
             )
             warnings.warn(message, RuntimeWarning, stacklevel=2)
             kwargs = {name: value for name, value in kwargs.items() if name != "data"}
-        request = self._request(
-            kwargs,
+        idempotent = self.idempotent
+        if self.idempotency_header is not None:
+            more = {**more, self.idempotency_header: str(uuid4())}
+            idempotent = True if idempotent is None else idempotent
+        return self._request(
+            _with_headers(kwargs, more),
             self.build_request_http_method,
             facts,
             body=body,
             multipart=next(iter(files.items())) if files else None,
             accept=frozenset(self.accept_statuses) if self.accept_statuses else None,
-            idempotent=self.idempotent,
+            returns=_CONDITION_FAILED if options.conditional else frozenset(),
+            idempotent=idempotent,
         )
-        response: Response = yield request
-        return Receipt.of(
-            request.url,
-            body,
-            facts,
-            version=_header(response, "etag"),
-            captures=capture.capture(self.captures, response, request.url),
-        )
+
+    def _conditions(self, options: StoreOptions) -> dict[str, str]:
+        """Return the headers that make a store conditional."""
+        if not self.conditional_writes:
+            hint = (
+                "if the service holds If-None-Match and If-Match (not all do, some store all the "
+                "same), say conditional_writes=True"
+            )
+            cannot_hold(options, "conditional_writes", hint)
+        if options.if_absent:
+            return {"If-None-Match": "*"}
+        if options.if_version is None:
+            return {}
+        if options.if_version.startswith("W/"):
+            message = "the service calls its version weak, and a weak one is like others"
+            raise ConfigurationError(message, hint="the service cannot compare versions")
+        return {"If-Match": escape(options.if_version)}
 
     def fetch_exchange(self, facts: Facts, sink: Sink) -> Exchange[Response]:
         """Fetch by the get-flow request."""
@@ -248,6 +332,7 @@ class Webhook(Storage):
             cert=cert(kwargs.get("cert")),
             proxies=kwargs.get("proxies"),
             follow=kwargs.get("allow_redirects", True),
+            allow_http=self.allow_http,
             allow_html=self.allow_html or _names_html(url, facts),
             facts=facts,
             **more,
@@ -289,6 +374,18 @@ class Webhook(Storage):
                 check_kwargs(request, field, more=("method", "keys"))
                 check_method(request.get("method"), f"{field}.method")
         capture.check(self.captures, "captures")
+        self._check_checksum()
+
+    def _check_checksum(self) -> None:
+        if self.checksum is None:
+            return
+        kwargs = self.build_request_kwargs
+        if kwargs.get("files"):
+            message = "a form is sent, of which the artifact is a part, so it has no checksum"
+            raise ConfigurationError(message, path="checksum", hint="leave it out")
+        if self.checksum.lower() in {name.lower() for name in kwargs.get("headers") or {}}:
+            message = f"the header {self.checksum} is in build_request_kwargs too"
+            raise ConfigurationError(message, path="checksum", hint="keep one of the two")
 
 
 _ARGUMENTS = (
@@ -308,6 +405,31 @@ def _split(request: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     return kwargs, request["method"]
 
 
+def _condition_failed(request: Request, response: Response, options: StoreOptions) -> ResponseError:
+    """Return the error for a store whose condition did not hold."""
+    where = f"{request.method} {request.url} answered {response.status}"
+    kind: type[ResponseError] = ConflictError
+    what = "it is no longer the version that was to be replaced"
+    hint = "fetch it, and decide which one to keep"
+    if options.if_absent:
+        kind = ObjectExistsError
+        what = "it is there already, and was not to be replaced"
+        hint = "store under another key, or without if_absent"
+    error = kind(
+        f"{where}: {what}", status=response.status, attempts=response.attempts, hint=hint
+    )
+    error.history = response.history
+    return error
+
+
+def _with_headers(kwargs: Mapping[str, Any], more: Mapping[str, str]) -> dict[str, Any]:
+    """Return kwargs with headers of ours in place of those of the same name, in any spelling."""
+    ours = {name.lower() for name in more}
+    kept = kwargs.get("headers") or {}
+    headers = {name: value for name, value in kept.items() if name.lower() not in ours}
+    return {**kwargs, "headers": {**headers, **more}}
+
+
 def _names_html(url: str, facts: Facts) -> bool:
     """Tell whether an HTML page is what this key or URL asks for."""
     return any(
@@ -316,20 +438,14 @@ def _names_html(url: str, facts: Facts) -> bool:
     )
 
 
-def _header(response: Response, name: str) -> str | None:
-    """Return a header, None where the server echoes a secret in it."""
-    text = response.headers.get(name)
-    return None if text is None or response.echoes is None or response.echoes(text) else text
-
-
 def _stat(response: Response) -> Stat:
     headers = response.headers
     size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "")
     return Stat(
         size=int(size) if size.isdigit() else None,
-        version=_header(response, "etag"),
-        modified=_header(response, "last-modified"),
-        content_type=_header(response, "content-type"),
+        version=header(response, "etag"),
+        modified=header(response, "last-modified"),
+        content_type=header(response, "content-type"),
     )
 
 

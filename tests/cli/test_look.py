@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import assert_two_lines, run_process, write_definition
 from webhook_storage.cli import main
 from webhook_storage.cli.operations import secrets_of
-from webhook_storage.contracts import Wanted
+from webhook_storage.contracts import PLAIN, StoreOptions, Wanted
 from webhook_storage.testing import canary, find_leaks
 from webhook_storage.webhook import Webhook
 
@@ -59,15 +59,15 @@ def test_render_for_a_file(run: Run, definition: Path, tmp_path: Path) -> None:
 def test_render_by_flow_name(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A URL with the slug is rendered for the flow that --key names."""
     monkeypatch.setenv("PASSWORD", canary())
-    request = {"url": "http://x.example/${flow.slug}", "headers": {"X-K": "${PASSWORD}"}}
+    request = {"url": "https://x.example/${flow.slug}", "headers": {"X-K": "${PASSWORD}"}}
     definition = write_definition(
         tmp_path / "d.json",
-        "http://x.example",
+        "https://x.example",
         build_request_kwargs=request,
         get_flow_request_kwargs=request,
     )
     outcome = run("render", definition, "--operation", "fetch", "--key", "My Flow")
-    assert "GET http://x.example/my-flow" == outcome.out.splitlines()[0]
+    assert "GET https://x.example/my-flow" == outcome.out.splitlines()[0]
 
 
 def test_render_sends_nothing_without_a_secret(
@@ -94,16 +94,16 @@ def test_curl_command_works(run: Run, definition: Path, service: Service) -> Non
 def test_render_of_what_was_stored(run: Run, tmp_path: Path) -> None:
     """What the receipt in the definition tells of an artifact fills the requests that need it."""
     receipt = {"location": "x", "sha256": "ab", "size": 1, "build_time": "t", "key": "k"}
-    request = {"url": "http://x.example/${artifact.key}"}
+    request = {"url": "https://x.example/${artifact.key}"}
     definition = write_definition(
         tmp_path / "d.json",
-        "http://x.example",
+        "https://x.example",
         build_request_kwargs=request,
-        get_flow_request_kwargs={"url": "http://x.example/${receipt.id}?v=${receipt.version}"},
+        get_flow_request_kwargs={"url": "https://x.example/${receipt.id}?v=${receipt.version}"},
         receipts={"k": {**receipt, "version": "7", "captures": {"id": "i d"}}},
     )
     known = run("render", definition, "--operation", "fetch", "--key", "k")
-    assert "GET http://x.example/i%20d?v=7" == known.out.splitlines()[0]
+    assert "GET https://x.example/i%20d?v=7" == known.out.splitlines()[0]
     unknown = run("render", definition, "--operation", "fetch", "--key", "other")
     assert 2 == unknown.code
     assert_two_lines(unknown.err)
@@ -138,12 +138,12 @@ def test_check_of_all_kinds(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
     for name, value in {"PASSWORD": canary(), "EMPTY": "", "UNFIT": unfit}.items():
         monkeypatch.setenv(name, value)
     headers = {"X-D": "${ABSENT:-none}", "X-V": "${nowhere:a/b#c}"}
-    request = {"url": "http://x.example/f", "headers": headers}
-    empty = {"url": "http://x.example/f", "headers": {"X-E": "${EMPTY}"}, "method": "DELETE"}
-    evil = {"url": "http://x.example/f", "headers": {"X-U": "${UNFIT}"}, "method": "HEAD"}
+    request = {"url": "https://x.example/f", "headers": headers}
+    empty = {"url": "https://x.example/f", "headers": {"X-E": "${EMPTY}"}, "method": "DELETE"}
+    evil = {"url": "https://x.example/f", "headers": {"X-U": "${UNFIT}"}, "method": "HEAD"}
     definition = write_definition(
         tmp_path / "d.json",
-        "http://x.example",
+        "https://x.example",
         build_request_kwargs=request,
         get_flow_request_kwargs=request,
         delete_request=empty,
@@ -167,15 +167,17 @@ def test_check_of_all_kinds(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
 class Signing(Webhook):
     """Wants a secret for itself before it sends its request."""
 
-    def store_exchange(self, body: Body, facts: Facts) -> Exchange[Receipt]:
+    def store_exchange(
+        self, body: Body, facts: Facts, options: StoreOptions = PLAIN
+    ) -> Exchange[Receipt]:
         """Ask for the secret first."""
         yield Wanted({"key": "${SIGNATURE}"})
-        return (yield from super().store_exchange(body, facts))
+        return (yield from super().store_exchange(body, facts, options))
 
 
 def test_secrets_that_an_exchange_wants_for_itself() -> None:
     """What is wanted apart from the requests is among the secrets of a definition."""
-    request = {"url": "http://x.example/f", "headers": {"X-K": "${TOKEN:-none}"}}
+    request = {"url": "https://x.example/f", "headers": {"X-K": "${TOKEN:-none}"}}
     storage = Signing(
         build_request_kwargs=request,
         build_request_http_method="PUT",

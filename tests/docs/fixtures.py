@@ -15,7 +15,7 @@ from tests.fakes.files import FileService
 from tests.fakes.vault import FakeVault
 from tests.rerouting import DROPBOX_ORIGINS, ReroutingTransport
 from tests.resolvers.places import PLACES
-from webhook_storage import Sender, sender
+from webhook_storage import Sender, sender, tries
 from webhook_storage.server import Server
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def documented_services(
         routes = {"https://files.example.com": files.url, shelf.url: shelf.url}
         routes |= dict.fromkeys(DROPBOX_ORIGINS, dropbox.url)
         stack.callback(setattr, sender, "_installed", sender._installed)
-        stack.callback(sender.log.setLevel, sender.log.level)
+        stack.callback(tries.log.setLevel, tries.log.level)
         installed = Sender(transport=ReroutingTransport(routes)).install()
         stack.callback(installed.close)
         yield

@@ -23,6 +23,7 @@ from tests.fakes.http import Answer, FakeServer, Received, json_answer, text_ans
 
 BLOCK = 4 * 1024 * 1024
 MAX_REQUEST = 150 * 1024 * 1024
+MAX_SESSION = 2**41 - 2**22
 TOKEN_LIFE = 14400
 
 _OCTETS = ("application/octet-stream", "text/plain; charset=dropbox-cors-hack")
@@ -304,6 +305,7 @@ class FakeDropbox(FakeServer):
         scopes: What tokens may do; discard one for `missing_scope`.
         app_scopes: What the app may ask for; discard one for its plain-text refusal.
         max_request: How many bytes one request may carry.
+        max_session: How many bytes one upload session may hold.
         page_size: How many entries one page of a listing holds when the client sets no limit.
         files: The current files, by lower-case path.
         sessions: The open upload sessions, by id.
@@ -326,6 +328,7 @@ class FakeDropbox(FakeServer):
         self.scopes = {"files.content.write", "files.content.read", "files.metadata.read"}
         self.app_scopes = set(self.scopes)
         self.max_request = MAX_REQUEST
+        self.max_session = MAX_SESSION
         self.page_size = 2000
         self.files: dict[str, StoredFile] = {}
         self.sessions: dict[str, _UploadSession] = {}
@@ -359,6 +362,11 @@ class FakeDropbox(FakeServer):
     def fail_write(self, reason: str, *, times: int = 1) -> None:
         """Refuse the next writes with a write error, such as `insufficient_space`."""
         self._write_failures += [reason] * times
+
+    def expire_sessions(self) -> None:
+        """Let seven days pass, after which no upload session is known any more."""
+        with self.lock:
+            self.sessions.clear()
 
     def reset_cursors(self) -> None:
         """Make the listings in progress start again."""
@@ -594,6 +602,8 @@ class FakeDropbox(FakeServer):
         session = self._session(argument["cursor"], "")
         if session.closed:
             raise _tagged("closed")
+        if session.size + len(body) > self.max_session:
+            raise _tagged("too_large")
         if session.concurrent and offset % BLOCK:
             raise _tagged("concurrent_session_invalid_offset")
         if session.concurrent and len(body) % BLOCK and not argument["close"]:
@@ -616,6 +626,8 @@ class FakeDropbox(FakeServer):
             raise _wrong_offset(session.size, "lookup_failed")
         if session.closed and body:
             raise _tagged("lookup_failed/closed")
+        if session.size + len(body) > self.max_session:
+            raise _tagged("lookup_failed/too_large")
         file = self._commit(argument["commit"], session.data + body, _path_failed)
         del self.sessions[argument["cursor"]["session_id"]]
         return file.metadata()

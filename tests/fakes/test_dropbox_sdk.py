@@ -312,6 +312,89 @@ class TestSessions:
         )
         assert b"x" * BLOCK + b"y" * BLOCK == fake.read("/a")
 
+    def test_a_closed_session_takes_no_more(self, sdk: dropbox.Dropbox) -> None:
+        """What was said to be the end is the end, and can be finished without bytes only."""
+        session_id = sdk.files_upload_session_start(b"one").session_id
+        cursor = UploadSessionCursor(session_id, 3)
+        sdk.files_upload_session_append_v2(b"two", cursor, close=True)
+        cursor = UploadSessionCursor(session_id, 6)
+        with pytest.raises(ApiError) as caught:
+            sdk.files_upload_session_append_v2(b"three", cursor)
+        assert caught.value.error.is_closed()
+        with pytest.raises(ApiError) as caught:
+            sdk.files_upload_session_finish(b"three", cursor, CommitInfo("/a"))
+        assert caught.value.error.get_lookup_failed().is_closed()
+        assert 6 == sdk.files_upload_session_finish(b"", cursor, CommitInfo("/a")).size
+
+    def test_each_part_is_compared_with_its_hash(
+        self, sdk: dropbox.Dropbox, fake: FakeDropbox
+    ) -> None:
+        """A part that changed on its way is not kept."""
+        session_id = sdk.files_upload_session_start(b"one").session_id
+        cursor = UploadSessionCursor(session_id, 3)
+        with pytest.raises(ApiError) as caught:
+            sdk.files_upload_session_append_v2(b"twO", cursor, content_hash=content_hash(b"two"))
+        assert caught.value.error.is_content_hash_mismatch()
+        assert b"one" == fake.sessions[session_id].data
+
+    def test_an_old_session_is_not_found(self, sdk: dropbox.Dropbox, fake: FakeDropbox) -> None:
+        """It lives for seven days."""
+        session_id = sdk.files_upload_session_start(b"one").session_id
+        fake.expire_sessions()
+        with pytest.raises(ApiError) as caught:
+            sdk.files_upload_session_append_v2(b"two", UploadSessionCursor(session_id, 3))
+        assert caught.value.error.is_not_found()
+
+    def test_a_session_has_a_largest_size(self, sdk: dropbox.Dropbox, fake: FakeDropbox) -> None:
+        """More than a file may have is refused at once."""
+        fake.max_session = 5
+        session_id = sdk.files_upload_session_start(b"one").session_id
+        cursor = UploadSessionCursor(session_id, 3)
+        with pytest.raises(ApiError) as caught:
+            sdk.files_upload_session_append_v2(b"two", cursor)
+        assert caught.value.error.is_too_large()
+        with pytest.raises(ApiError) as caught:
+            sdk.files_upload_session_finish(b"two", cursor, CommitInfo("/a"))
+        assert caught.value.error.get_lookup_failed().is_too_large()
+
+    @pytest.mark.parametrize(
+        ("data", "offset", "tag"),
+        [
+            (b"x" * BLOCK, 1, "concurrent_session_invalid_offset"),
+            (b"x", 0, "concurrent_session_invalid_data_size"),
+        ],
+    )
+    def test_concurrent_parts_are_whole_blocks(
+        self, sdk: dropbox.Dropbox, data: bytes, offset: int, tag: str
+    ) -> None:
+        """All but the last one."""
+        kind = UploadSessionType.concurrent
+        session_id = sdk.files_upload_session_start(b"", session_type=kind).session_id
+        with pytest.raises(ApiError) as caught:
+            sdk.files_upload_session_append_v2(data, UploadSessionCursor(session_id, offset))
+        assert tag == caught.value.error._tag
+
+    def test_a_concurrent_session_begins_without_bytes(self, sdk: dropbox.Dropbox) -> None:
+        """They have no offset there."""
+        kind = UploadSessionType.concurrent
+        with pytest.raises(ApiError) as caught:
+            sdk.files_upload_session_start(b"x", session_type=kind)
+        assert caught.value.error.is_concurrent_session_data_not_allowed()
+
+    def test_a_concurrent_session_is_finished_when_it_is_whole(self, sdk: dropbox.Dropbox) -> None:
+        """Neither before its last part nor with a gap."""
+        kind = UploadSessionType.concurrent
+        session_id = sdk.files_upload_session_start(b"", session_type=kind).session_id
+        whole = UploadSessionCursor(session_id, BLOCK + 3)
+        tags = []
+        for data, close in ((b"", False), (b"end", True)):
+            cursor = UploadSessionCursor(session_id, BLOCK)
+            sdk.files_upload_session_append_v2(data, cursor, close)
+            with pytest.raises(ApiError) as caught:
+                sdk.files_upload_session_finish(b"", whole, CommitInfo("/a"))
+            tags.append(caught.value.error._tag)
+        assert ["concurrent_session_not_closed", "concurrent_session_missing_data"] == tags
+
 
 class TestTokens:
     """Who may."""

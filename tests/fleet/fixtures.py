@@ -11,21 +11,23 @@ import os
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from tests.fleet.dav import Dav, serve_apache, serve_wsgidav
+from tests.fleet.mitm import Mitm, serve_mitm
 from tests.fleet.moto import Moto, shared_moto
 from tests.fleet.nginx import Nginx, serve_nginx
 from tests.fleet.pki import Pki, create_pki
 from tests.fleet.process import MissingServerError
 from tests.fleet.recorder import Recorder, serve_recorder
+from tests.fleet.registry import Registry, serve_registry
 from tests.fleet.swift import Swift, serve_swift
-from tests.fleet.tcpfault import Mode, TcpFault, serve_tcpfault
+from tests.fleet.tcpfault import Mode, Plan, TcpFault, serve_tcpfault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from _pytest.terminal import TerminalReporter
 
@@ -55,12 +57,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         reporter.write_line(f"NOT RUN, {reasons.total()} tests: {listed}", yellow=True, bold=True)
 
 
+@contextlib.contextmanager
+def _own_directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="own-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.fixture(scope="session")
 def fleet_directory() -> Iterator[Path]:
     """Where the servers keep their files; those that drop root's rights must reach it too."""
-    with tempfile.TemporaryDirectory(prefix="fleet-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
-        directory.chmod(0o755)
+    with _own_directory() as directory:
         yield directory
 
 
@@ -99,6 +106,34 @@ def swift(fleet_directory: Path) -> Iterator[Swift]:
 
 
 @pytest.fixture(scope="session")
+def registry(fleet_directory: Path) -> Iterator[Registry]:
+    """A registry of artifacts by digest and tag, which checks the digests."""
+    with required(), serve_registry(fleet_directory / "registry") as server:
+        yield server
+
+
+@pytest.fixture
+def mortal_nginx(pki: Pki) -> Iterator[Nginx]:
+    """An nginx of the test's own, to be killed and started again."""
+    with _own_directory() as directory, required(), serve_nginx(directory / "own", pki) as server:
+        yield server
+
+
+@pytest.fixture
+def mortal_registry() -> Iterator[Registry]:
+    """A registry of the test's own, to be killed and started again."""
+    with _own_directory() as directory, required(), serve_registry(directory / "own") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mitm(fleet_directory: Path) -> Iterator[Mitm]:
+    """A proxy that spoils what goes through it."""
+    with required(), serve_mitm(fleet_directory / "mitm") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def moto() -> Moto:
     """Secrets Manager, Parameter Store and S3, whose users have keys and rights."""
     with required():
@@ -115,8 +150,15 @@ def recorder() -> Iterator[Recorder]:
 class StartTcpFault(Protocol):
     """Put a relay with a fault in front of a loopback port."""
 
-    def __call__(self, upstream: int, mode: Mode, after: int = 0) -> TcpFault:
-        """Start it; it ends with the test."""
+    def __call__(
+        self,
+        upstream: int,
+        mode: Mode,
+        after: int = 0,
+        times: int | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> TcpFault:
+        """Start it, see `Plan`; it ends with the test."""
 
 
 @pytest.fixture
@@ -124,7 +166,7 @@ def tcpfault() -> Iterator[StartTcpFault]:
     """A factory of relays that break connections."""
     with contextlib.ExitStack() as relays:
 
-        def start(upstream: int, mode: Mode, after: int = 0) -> TcpFault:
-            return relays.enter_context(serve_tcpfault(upstream, mode, after))
+        def start(*plan: Any, **more: Any) -> TcpFault:
+            return relays.enter_context(serve_tcpfault(Plan(*plan, **more)))
 
         yield start

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,9 @@ from tests.fleet.process import (
     free_ports,
     is_root,
     listens,
-    running,
     write_conf,
 )
+from tests.fleet.restart import Restartable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,11 @@ DAV_EXT = Path("/usr/lib/nginx/modules/ngx_http_dav_ext_module.so")
 SIGNING_KEY = "topsecret"
 STATUSES = (400, 401, 403, 404, 408, 409, 412, 413, 425, 429, 500, 502, 503, 504)
 REDIRECTS = (301, 302, 303, 307, 308)
+SCHEMES = {
+    **dict.fromkeys(("plain", "signed", "limited", "small"), "http://127.0.0.1"),
+    **dict.fromkeys(("tls", "wrong_host", "mtls", "tls13"), "https://localhost"),
+}
+PORTS = tuple(SCHEMES)
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,10 @@ class Nginx:
         wrong_host_url: TLS with a certificate for another host.
         mtls_url: TLS that wants a client certificate; without one the answer is 400.
         tls13_url: TLS 1.3 and nothing older.
+        limited_url: Root of the open area behind a limit of requests a second; beyond it is 429.
+        small_url: Root of the open area for bodies of up to 1 kB; beyond it is 413.
         data: The directory served by all of them.
+        process: What can be killed and started again.
     """
 
     url: str
@@ -50,8 +58,11 @@ class Nginx:
     wrong_host_url: str
     mtls_url: str
     tls13_url: str
+    limited_url: str
+    small_url: str
     data: Path
     pki: Pki
+    process: Restartable = field(repr=False)
     user: str = "alice"
     password: str = "s3cret"
     token: str = "good-token"
@@ -80,21 +91,20 @@ class Nginx:
 
 
 @contextlib.contextmanager
-def serve_nginx(directory: Path, pki: Pki) -> Iterator[Nginx]:
-    """Run nginx in a directory of its own."""
+def serve_nginx(directory: Path, pki: Pki, data: Path | None = None) -> Iterator[Nginx]:
+    """Run nginx in a directory of its own; what it serves may be elsewhere."""
     program = find_program("nginx", "nginx")
     if not DAV_EXT.exists():
         raise MissingServerError("nginx with libnginx-mod-http-dav-ext")
-    data = directory / "data"
-    for needed in (data, data / "open", directory / "tmp"):
+    data = data or directory / "data"
+    for needed in (data / "open", directory / "tmp"):
         needed.mkdir(parents=True)
     (directory / "htpasswd").write_text(f"{Nginx.user}:{{PLAIN}}{Nginx.password}\n")
-    plain, signed, tls, wrong_host, mtls, tls13 = ports = free_ports(6)
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     values = {
+        **{f"{name}_port": port for name, port in ports.items()},
         "dir": directory, "data": data, "dav_ext": DAV_EXT, "signing_key": SIGNING_KEY,
         "user": "user root;" if is_root() else "",
-        "port": plain, "signed_port": signed, "tls_port": tls,
-        "wrong_host_port": wrong_host, "mtls_port": mtls, "tls13_port": tls13,
         "ca": pki.ca, "server_cert": pki.server.cert, "server_key": pki.server.key,
         "wrong_host_cert": pki.wrong_host.cert, "wrong_host_key": pki.wrong_host.key,
         "statuses": "\n    ".join(map(_status_location, STATUSES)),
@@ -102,17 +112,11 @@ def serve_nginx(directory: Path, pki: Pki) -> Iterator[Nginx]:
     }  # fmt: skip
     conf = write_conf("nginx.conf", directory / "nginx.conf", values)
     command = (program, "-p", directory, "-e", directory / "error.log", "-c", conf)
-    with running(command, lambda: all(map(listens, ports)), directory / "log"):
-        yield Nginx(
-            url=f"http://127.0.0.1:{plain}",
-            signed_url=f"http://127.0.0.1:{signed}",
-            tls_url=f"https://localhost:{tls}",
-            wrong_host_url=f"https://localhost:{wrong_host}",
-            mtls_url=f"https://localhost:{mtls}",
-            tls13_url=f"https://localhost:{tls13}",
-            data=data,
-            pki=pki,
-        )
+    ready = lambda: all(map(listens, ports.values()))  # noqa: E731 - it is short
+    with Restartable(command, ready, directory / "log") as process:
+        urls = {f"{name}_url": f"{SCHEMES[name]}:{port}" for name, port in ports.items()}
+        url = urls.pop("plain_url")
+        yield Nginx(url=url, **urls, data=data, pki=pki, process=process)
 
 
 def _status_location(code: int) -> str:

@@ -7,13 +7,16 @@ import hmac
 import ssl
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from tests.fleet.mitm import Spoiled
 from tests.fleet.recorder import Answer
+from tests.fleet.registry import digest_of, manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
 
     from tests.fleet.dav import Dav
     from tests.fleet.fixtures import StartTcpFault
+    from tests.fleet.mitm import Mitm
     from tests.fleet.nginx import Nginx
     from tests.fleet.pki import Certificate
     from tests.fleet.recorder import Recorder
+    from tests.fleet.registry import Registry
     from tests.fleet.swift import Swift
     from tests.fleet.tcpfault import Mode
 
@@ -165,6 +170,32 @@ def test_nginx_tls13(nginx: Nginx) -> None:
         old.get(nginx.tls13_url)
 
 
+def test_nginx_limit(client: httpx.Client, nginx: Nginx) -> None:
+    """Who asks too often is told to wait."""
+    (nginx.data / "rare.txt").write_bytes(b"x")
+    with ThreadPoolExecutor(32) as pool:
+        asked = pool.map(lambda _: client.get(f"{nginx.limited_url}/rare.txt"), range(400))
+        answers = {(each.status_code, each.headers.get("Retry-After")) for each in asked}
+    assert {(200, None), (429, "1")} == answers
+
+
+def test_nginx_small(client: httpx.Client, nginx: Nginx) -> None:
+    """A large body is refused."""
+    statuses = [client.put(f"{nginx.small_url}/s", content=b"x" * n).status_code for n in (9, 9999)]
+    assert [201, 413] == statuses
+
+
+def test_restart(client: httpx.Client, mortal_nginx: Nginx) -> None:
+    """A server that was killed comes back on its port, with what it had."""
+    url = f"{mortal_nginx.open_url}/kept.txt"
+    client.put(url, content=b"kept")
+    mortal_nginx.process.kill()
+    with pytest.raises(httpx.TransportError):
+        client.get(url)
+    mortal_nginx.process.start()
+    assert b"kept" == client.get(url).content
+
+
 @pytest.mark.parametrize("server", ["apache", "wsgidav"])
 @pytest.mark.parametrize("scheme", [httpx.BasicAuth, httpx.DigestAuth])
 def test_dav(
@@ -231,6 +262,33 @@ def test_swift_s3(client: httpx.Client, swift: Swift) -> None:
     assert 403 == client.get(f"{swift.url}/", headers=wrong).status_code
 
 
+def test_registry(registry: Registry) -> None:
+    """Blobs and manifests are kept, and come back whole and in ranges."""
+    digest = registry.add_blob(b"hello")
+    assert b"hello" == registry.blob(digest)
+    assert registry.blob(f"sha256:{0:064}") is None
+    registry.add_manifest("v1", manifest("filling"))
+    assert manifest("filling") == registry.manifest("v1")
+    with registry.client() as client:
+        url = f"{registry.repository}/blobs/{digest}"
+        answer = client.get(url, headers={"Range": "bytes=1-2"})
+        assert (206, b"el") == (answer.status_code, answer.content)
+        assert 401 == client.get(url, auth=(registry.user, "wrong")).status_code
+        wrong = digest_of(b"other")
+        path = registry.begin_upload()
+        assert 400 == client.put(f"{path}&digest={wrong}", content=b"hello").status_code
+
+
+def test_registry_in_parts(registry: Registry) -> None:
+    """A blob can be uploaded in parts, each of which says where it belongs."""
+    with registry.client() as client:
+        part = client.patch(registry.begin_upload(), content=b"hel")
+        assert (202, "0-2") == (part.status_code, part.headers["Range"])
+        digest = digest_of(b"hello")
+        done = client.put(f"{part.headers['Location']}&digest={digest}", content=b"lo")
+        assert (201, b"hello") == (done.status_code, registry.blob(digest))
+
+
 def test_recorder(client: httpx.Client, recorder: Recorder) -> None:
     """Everything that was sent is remembered, and the script is answered."""
     assert 201 == client.put(f"{recorder.url}/a?b=c", content=b"x", headers={"A": "1"}).status_code
@@ -270,6 +328,7 @@ def download(nginx: Nginx, tcpfault: StartTcpFault) -> Download:
         ("reset", 100_000, httpx.ReadError),
         ("cut", 100_000, httpx.RemoteProtocolError),
         ("stall", 100_000, httpx.ReadTimeout),
+        ("half-close", 100_000, httpx.RemoteProtocolError),
         ("slow", 10_000_000, 1_000_000),
         ("blackhole", 0, httpx.ReadTimeout),
     ],
@@ -283,16 +342,92 @@ def test_tcpfault_on_answers(
 
 def test_tcpfault_once(client: httpx.Client, nginx: Nginx, tcpfault: StartTcpFault) -> None:
     """Only the first connection is broken."""
-    relay = tcpfault(urlsplit(nginx.url).port or 0, "reset-once")
+    relay = tcpfault(urlsplit(nginx.url).port or 0, "reset", times=1)
     with pytest.raises(httpx.ReadError):
         client.get(f"{relay.url}/f/json")
     assert 200 == client.get(f"{relay.url}/f/json").status_code
     assert 2 == relay.connections
 
 
-def test_tcpfault_on_uploads(client: httpx.Client, nginx: Nginx, tcpfault: StartTcpFault) -> None:
+@pytest.mark.parametrize(
+    ("mode", "after", "outcome"),
+    [
+        ("reset-upload", 500_000, httpx.NetworkError),
+        ("half-close-upload", 500_000, httpx.RemoteProtocolError),
+        ("stall-upload", 500_000, httpx.TimeoutException),
+        ("slow-upload", 20_000_000, 201),
+    ],
+)
+def test_tcpfault_on_uploads(
+    client: httpx.Client,
+    nginx: Nginx,
+    tcpfault: StartTcpFault,
+    mode: Mode,
+    after: int,
+    outcome: int | type[Exception],
+) -> None:
     """A broken upload leaves no file."""
-    relay = tcpfault(urlsplit(nginx.url).port or 0, "reset-upload", 500_000)
-    with pytest.raises(httpx.TransportError):
-        client.put(f"{relay.url}/open/half.bin", content=b"x" * 3_000_000)
-    assert not (nginx.data / "open/half.bin").exists()
+    relay = tcpfault(urlsplit(nginx.url).port or 0, mode, after)
+    url, name = f"{relay.url}/open/{mode}.bin", f"open/{mode}.bin"
+    if isinstance(outcome, int):
+        assert outcome == client.put(url, content=b"x" * 3_000_000).status_code
+    else:
+        with pytest.raises(outcome):
+            client.put(url, content=b"x" * 3_000_000, timeout=0.3)
+    assert relay.reached.wait(5)
+    assert isinstance(outcome, int) == (nginx.data / name).exists()
+
+
+def test_tcpfault_meanwhile(client: httpx.Client, nginx: Nginx, tcpfault: StartTcpFault) -> None:
+    """What is done meanwhile is done before the client notices."""
+    (nginx.data / "open/meanwhile.bin").write_bytes(b"x" * 1000)
+    done: list[str] = []
+    port = urlsplit(nginx.url).port or 0
+    relay = tcpfault(port, "cut", 500, meanwhile=lambda: done.append("done"))
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(f"{relay.url}/open/meanwhile.bin")
+    assert (["done"], 500) == (done, relay.answered)
+
+
+@pytest.fixture
+def spoil(nginx: Nginx, mitm: Mitm) -> Callable[..., httpx.Response]:
+    """A factory: the answer to a request that goes through the proxy."""
+
+    def send(fault: str, body: bytes | None = None) -> httpx.Response:
+        (nginx.data / "open/spoiled.txt").write_bytes(b"hello")
+        url = f"{mitm.before(nginx.url, fault)}/open/spoiled.txt"
+        # On a connection of its own, which a wrong length spoils too.
+        with httpx.Client(trust_env=False, timeout=0.5) as client:
+            return client.get(url) if body is None else client.put(url, content=body)
+
+    return send
+
+
+def test_mitm_on_answers(spoil: Callable[..., httpx.Response]) -> None:
+    """What was asked for is done to the answer."""
+    assert b"hello" == spoil("pass").content
+    assert b"hemlo" == spoil("alter-down").content
+    assert b"he" == spoil("length-down,-3").content
+    assert "chunked" == spoil("chunked").headers["Transfer-Encoding"]
+    assert b"hello" == spoil("unframed").content
+    assert "gzip" == spoil("gzip").headers["Content-Encoding"]
+    for fault in ("kill,1", "length-down,3"):
+        with pytest.raises(httpx.TransportError):
+            spoil(fault)
+
+
+def test_mitm_on_requests(nginx: Nginx, spoil: Callable[..., httpx.Response]) -> None:
+    """What was asked for is done to the request."""
+    file = nginx.data / "open/spoiled.txt"
+    for fault, stored in (("pass", b"hallo"), ("alter-up", b"hamlo"), ("length-up,-3", b"ha")):
+        assert 204 == spoil(fault, b"hallo").status_code
+        assert stored == file.read_bytes()
+
+
+def test_mitm_counts(client: httpx.Client, nginx: Nginx, mitm: Mitm) -> None:
+    """A fault befalls so many requests, and what came is told."""
+    place = mitm.before(nginx.url, "busy,503,1,seconds")
+    answers = [client.put(f"{place}/open/busy.txt", content=b"hello") for _ in range(2)]
+    assert [503, 201] == [answer.status_code for answer in answers]
+    assert "1" == answers[0].headers["Retry-After"]
+    assert Spoiled(requests=2, sizes=[5, 5]) == mitm.seen(place)

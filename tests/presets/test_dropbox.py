@@ -26,7 +26,7 @@ from webhook_storage import (
     Webhook,
     WebhookStorageError,
 )
-from webhook_storage.artifact import BytesBody
+from webhook_storage.artifact import BytesBody, NullSink
 from webhook_storage.contracts import (
     Body,
     Deadline,
@@ -36,6 +36,7 @@ from webhook_storage.contracts import (
     Resolver,
     WireRequest,
     WireResponse,
+    Work,
 )
 from webhook_storage.errors import (
     AuthenticationError,
@@ -56,7 +57,7 @@ from webhook_storage.errors import (
 )
 from webhook_storage.secret import SecretValue
 from webhook_storage.transport.httpx import HttpxTransport
-from webhook_storage_presets.dropbox import MAX_REQUEST, Dropbox, content_hash
+from webhook_storage_presets.dropbox import MAX_REQUEST, MAX_SESSION, Dropbox, content_hash
 from webhook_storage_resolvers.mapping import MappingResolver
 
 if TYPE_CHECKING:
@@ -101,10 +102,10 @@ def make(fake: FakeDropbox, _sender: None) -> Make:
 def call(request: pytest.FixtureRequest) -> Call:
     """Return a caller of an operation, once as it is and once as its twin for event loops."""
 
-    def run(storage: Storage, operation: str, *args: Any) -> Any:
+    def run(storage: Storage, operation: str, *args: Any, **options: Any) -> Any:
         if request.param == "sync":
-            return getattr(storage, operation)(*args)
-        return asyncio.run(getattr(storage, f"a{operation}")(*args))
+            return getattr(storage, operation)(*args, **options)
+        return asyncio.run(getattr(storage, f"a{operation}")(*args, **options))
 
     return run
 
@@ -530,6 +531,91 @@ class TestConflicts:
         assert b"theirs" == fake.read("/flows/a")
 
 
+class TestConditions:
+    """Stores that look at what is there."""
+
+    @pytest.mark.parametrize("options", [{}, {"autorename": True}, {"mode": "update"}], ids=str)
+    @pytest.mark.parametrize("data", [b"old", b"new"], ids=["same", "other"])
+    def test_nothing_is_replaced(
+        self, make: Make, fake: FakeDropbox, call: Call, options: dict[str, Any], data: bytes
+    ) -> None:
+        """What is there is in the way whatever it holds, and whatever the storage does else."""
+        fake.put("/flows/a", b"old")
+        with pytest.raises(ObjectExistsError, match="it is there already") as caught:
+            call(make(**options), "put", data, "a", if_absent=True)
+        assert "without if_absent" in str(caught.value.hint)
+        assert ["/flows/a"] == list(fake.files)
+        assert b"old" == fake.read("/flows/a")
+
+    def test_what_is_absent_is_created(self, make: Make, fake: FakeDropbox, call: Call) -> None:
+        """Once."""
+        assert 1 == call(make(), "put", b"x", "a", if_absent=True).size
+        assert b"x" == fake.read("/flows/a")
+
+    def test_the_version_that_is_known_is_replaced(
+        self, make: Make, fake: FakeDropbox, call: Call
+    ) -> None:
+        """By its receipt, or by the revision."""
+        storage = make()
+        first = call(storage, "put", b"one", "a")
+        second = call(storage, "put", b"two", "a", if_unchanged=first)
+        call(storage, "put", b"three", "a", if_unchanged=second.version)
+        assert b"three" == fake.read("/flows/a")
+
+    @pytest.mark.parametrize("data", [b"theirs", b"two"], ids=["same", "other"])
+    def test_another_version_is_not_replaced(
+        self, make: Make, fake: FakeDropbox, call: Call, data: bytes
+    ) -> None:
+        """Nor is a file of another name made."""
+        storage = make(autorename=True)
+        first = call(storage, "put", b"one", "a")
+        theirs = fake.put("/flows/a", b"theirs")
+        with pytest.raises(ConflictError, match="another revision is there"):
+            call(storage, "put", data, "a", if_unchanged=first)
+        assert {"/flows/a": theirs} == fake.files
+
+    def test_what_was_deleted_is_not_made_again(
+        self, make: Make, fake: FakeDropbox, call: Call
+    ) -> None:
+        """That version is not there any more."""
+        storage = make()
+        receipt = call(storage, "put", b"one", "a")
+        call(storage, "delete", "a")
+        with pytest.raises(ConflictError):
+            call(storage, "put", b"two", "a", if_unchanged=receipt)
+        assert {} == fake.files
+
+    @pytest.mark.parametrize("condition", ["if_absent", "if_unchanged"])
+    def test_an_answer_that_was_lost_is_no_conflict(
+        self, make: Make, fake: FakeDropbox, call: Call, condition: str
+    ) -> None:
+        """What is there is what the first attempt stored."""
+        rev = fake.put("/flows/a", b"old").rev
+        options: dict[str, Any] = {condition: rev if condition == "if_unchanged" else True}
+        if condition == "if_absent":
+            make().delete("a")
+        fake.lose_answer(path=UPLOAD)
+        receipt = call(make(), "put", b"new", "a", **options)
+        assert (fake.files["/flows/a"].rev, 2) == (receipt.version, fake.calls[UPLOAD])
+
+    def test_an_answer_that_was_lost_does_not_hide_a_conflict(
+        self, make: Make, fake: FakeDropbox
+    ) -> None:
+        """Somebody else's file is not taken for what the first attempt stored."""
+        fake.put("/flows/a", b"theirs")
+        fake.lose_answer(path=UPLOAD)
+        with pytest.raises(ObjectExistsError):
+            make().put(b"new", "a", if_absent=True)
+        assert b"theirs" == fake.read("/flows/a")
+
+    def test_a_version_is_no_template(self, make: Make, fake: FakeDropbox) -> None:
+        """It came from the service, and cannot name a secret that is then sent to it."""
+        with pytest.raises(ResponseError, match="mode") as caught:
+            make().put(b"new", "a", if_unchanged="${DBOX_OAUTH2_TOKEN}")
+        assert "canary" not in str(caught.value)
+        assert "${DBOX_OAUTH2_TOKEN}" == _argument(fake)["mode"]["update"]
+
+
 class TestRefusals:
     """What Dropbox says no to, and how it is told."""
 
@@ -553,17 +639,27 @@ class TestRefusals:
         kind: type[WebhookStorageError],
     ) -> None:
         """Each tag has the error that says the same, with the path's template."""
-        fake.fail_write(reason)
+        fake.fail_write(reason, times=4)
         with pytest.raises(kind, match=rf"\$\{{artifact.key\}} .*409 \(path/{reason}\)") as caught:
             call(make(), "put", b"x", "a")
         assert (kind, True) == (type(caught.value), bool(caught.value.hint))
 
-    def test_contention_can_be_tried_again(self, make: Make, fake: FakeDropbox) -> None:
-        """Too many writers at once is no fault of this one."""
-        fake.fail_write("too_many_write_operations")
+    def test_contention_is_tried_again(self, make: Make, fake: FakeDropbox, call: Call) -> None:
+        """Too many writers at once is no fault of this one, whatever its mode."""
+        fake.fail_write("too_many_write_operations", times=3)
+        call(make(mode="add", autorename=True), "put", b"x", "a")
+        assert (b"x", 4) == (fake.read("/flows/a"), fake.calls[UPLOAD])
+
+    def test_contention_that_stays_is_an_error(self, make: Make, fake: FakeDropbox) -> None:
+        """The attempts end, and the caller may come back."""
+        fake.fail_write("too_many_write_operations", times=4)
         with pytest.raises(RateLimitedError) as caught:
             make().put(b"x", "a")
-        assert (True, 409) == (caught.value.retryable, caught.value.status)
+        assert (True, 409, 4) == (
+            caught.value.retryable,
+            caught.value.status,
+            caught.value.attempts,
+        )
 
     def test_a_name_that_dropbox_does_not_take(self, make: Make) -> None:
         """A path with an empty segment is refused by its tag."""
@@ -644,14 +740,12 @@ class TestRefusals:
 class TestSize:
     """One request takes 150 MiB."""
 
-    def test_more_is_refused_before_anything_is_sent(
-        self, make: Make, fake: FakeDropbox, call: Call, tmp_path: Path
-    ) -> None:
-        """A byte too many is told, with what will take it."""
-        path = _sparse(tmp_path, MAX_REQUEST + 1)
-        with pytest.raises(TooLargeError, match="157286400") as caught:
-            call(make(), "put", path, "a")
-        assert ("upload sessions" in str(caught.value.hint), []) == (True, fake.requests)
+    def test_more_than_a_session_takes_is_refused_before_anything_is_read(self) -> None:
+        """A byte too many is told."""
+        body = type("Huge", (BytesBody,), {"size": MAX_SESSION + 1})(b"")
+        exchange = Dropbox(path=KEYED).store_exchange(body, {"artifact.key": "a"})
+        with pytest.raises(TooLargeError, match=f"{MAX_SESSION + 1} bytes are more than"):
+            next(exchange)
 
     def test_that_much_is_taken(self, make: Make, fake: FakeDropbox, tmp_path: Path) -> None:
         """The limit itself can be stored."""
@@ -795,11 +889,25 @@ class TestRetries:
         call(make(), "delete", "a")
         assert ({}, 2) == (fake.files, fake.calls["/2/files/delete_v2"])
 
-    def test_to_add_is_not_tried_again(self, make: Make, fake: FakeDropbox) -> None:
-        """To add twice may be a conflict with oneself, so it is left to the caller."""
+    @pytest.mark.parametrize("strict", [False, True])
+    def test_a_lost_answer_adds_once(
+        self, make: Make, fake: FakeDropbox, call: Call, *, strict: bool
+    ) -> None:
+        """What is in the way of the second attempt is what the first one stored."""
+        fake.lose_answer(path=UPLOAD)
+        receipt = call(make(mode="add", strict_conflict=strict), "put", b"x", "a")
+        stored = fake.files["/flows/a"]
+        assert (stored.rev, {"id": stored.id, "rev": stored.rev}, 2) == (
+            receipt.version,
+            receipt.captures,
+            fake.calls[UPLOAD],
+        )
+
+    def test_to_add_under_any_name_is_not_tried_again(self, make: Make, fake: FakeDropbox) -> None:
+        """Twice may be two files, so it is left to the caller."""
         fake.lose_answer(path=UPLOAD)
         with pytest.raises(WebhookStorageError):
-            make(mode="add").put(b"x", "a")
+            make(mode="add", autorename=True).put(b"x", "a")
         assert 1 == fake.calls[UPLOAD]
 
 
@@ -916,6 +1024,11 @@ class TestDefinition:
             ({"path": "/flows/"}, "ends with a name"),
             ({"path": "/flows/${"}, "offset 7"),
             ({"path": "/a", "mode": "append"}, "mode"),
+            ({"path": "/a", "session_above": MAX_REQUEST + 1}, "session_above"),
+            ({"path": "/a", "session_above": -1}, "session_above"),
+            ({"path": "/a", "part_size": BLOCK + 1}, "part_size"),
+            ({"path": "/a", "part_size": 0}, "part_size"),
+            ({"path": "/a", "part_size": 38 * BLOCK}, "part_size"),
             ({"path": "/a", "pth": "x"}, 'Did you mean "path"'),
             ({}, "path"),
         ],
@@ -924,6 +1037,26 @@ class TestDefinition:
         """A wrong definition is told at once, and where."""
         with pytest.raises(ConfigurationError, match=words.replace("[", r"\[")):
             Dropbox(**fields)
+
+    def test_says_whether_it_may_go_unencrypted(self) -> None:
+        """By default it may not, whatever the request."""
+        facts = {"artifact.key": "a", "receipt.rev": "5f0000001"}
+        for allowed in (False, True):
+            storage = Dropbox(path=KEYED, allow_http=allowed)
+            exchanges: list[Any] = [
+                storage.stat_exchange(facts),
+                storage.delete_exchange(facts),
+                storage.list_exchange(facts),
+                storage.fetch_exchange(facts, NullSink()),
+            ]
+            assert [allowed] * 4 == [next(each).allow_http for each in exchanges]
+            store = storage.store_exchange(BytesBody(b"x"), facts)
+            work = next(store)
+            assert isinstance(work, Work)
+            request = store.send(work.action())
+            assert isinstance(request, Request)
+            assert allowed == request.allow_http
+            assert allowed == storage.as_webhook().allow_http
 
     def test_an_origin_may_end_with_a_slash(self) -> None:
         """URLs have one slash after the origin, however it is written."""

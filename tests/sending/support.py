@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from webhook_storage import RetryPolicy, Sender, Webhook
+from webhook_storage.network import Network
 from webhook_storage.transport.httpx import HttpxTransport
 from webhook_storage.transport.requests import RequestsTransport
 from webhook_storage_resolvers.mapping import MappingResolver
@@ -44,9 +45,13 @@ class Mode:
         """Enter a sender with these secrets, which never pauses."""
         asked = [resolver or MappingResolver(dict(secrets or {}))]
         retry = RetryPolicy(attempts=attempts, max_delay=0)
-        with Sender(secrets=asked, transport=transport or self.transport(), retry=retry) as sender:
+        transport = transport or self.transport()
+        with Sender(secrets=asked, transport=transport, retry=retry, network=IN_TESTS) as sender:
             yield sender
 
+
+IN_TESTS = Network(plain_http=["*.test"])
+"""Hosts that are none (RFC 6761, section 6.2) may be sent to without TLS."""
 
 HTTPX = Mode("httpx", HttpxTransport, is_async=False)
 HTTPX_ASYNC = Mode("httpx-async", HttpxTransport, is_async=True)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import contextlib
+import gc
+import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.leaks.canary import SECRETS, find
-from tests.sending.raw import Call, RawServer, always, reply
+from tests.sending.raw import Call, RawServer, reply
 from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, Mode, caught, plain
 from webhook_storage import errors as e
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from webhook_storage import Webhook
 
 BODY = bytes(range(256)) * 16
 modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
@@ -42,7 +48,9 @@ def test_proxy_of_the_environment(
     host = proxy.url.removeprefix("http://")
     monkeypatch.setenv(variable, spelling.format(url=proxy.url, host=host))
     with mode.sending():
-        assert b"by proxy" == mode.call(plain("http://files.test"), "get", "k")
+        assert b"by proxy" == mode.call(
+            plain("http://files.test", with_allow_http=True), "get", "k"
+        )
     assert "http://files.test/k" == proxy.last.target
     assert "files.test" == proxy.last.headers["host"]
 
@@ -82,7 +90,9 @@ def test_proxy_with_a_password(mode: Mode, proxy: RawServer) -> None:
     host = proxy.url.removeprefix("http://")
     with mode.sending({"PROXY_PASSWORD": "p@ss/wo:rd#?"}):
         storage = plain(
-            "http://files.test", proxies={"http": f"http://me:${{PROXY_PASSWORD}}@{host}"}
+            "http://files.test",
+            proxies={"http": f"http://me:${{PROXY_PASSWORD}}@{host}"},
+            with_allow_http=True,
         )
         assert b"by proxy" == mode.call(storage, "get", "k")
     assert "Basic bWU6cEBzcy93bzpyZCM/" == proxy.last.headers["proxy-authorization"]
@@ -101,16 +111,100 @@ def test_proxy_that_refuses_a_tunnel(mode: Mode, proxy: RawServer) -> None:
     assert [] == find(proxy.last.raw)
 
 
+def locked(call: Call) -> bytes:
+    """Be a proxy for those who know the password, which tunnels to nowhere."""
+    login = base64.b64encode(b"me:p@ss/wo:rd#?").decode()
+    if call.headers.get("proxy-authorization") != f"Basic {login}":
+        return reply("407 Proxy Authentication Required", Proxy_Authenticate="Basic")
+    return forward(call)
+
+
 @modes
-def test_proxy_that_wants_a_password(mode: Mode, proxy: RawServer) -> None:
-    """A 407 says that it is the proxy's."""
-    proxy.answers = [always(reply("407 X"))]
-    with mode.sending():
-        error = caught(
-            partial(mode.call, plain("http://files.test", proxies={"http": proxy.url}), "get", "k")
-        )
-    assert e.AuthenticationError is type(error)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("login", ["", "${USER}:${PROXY_PASSWORD}@"])
+def test_proxy_that_wants_a_password(mode: Mode, proxy: RawServer, scheme: str, login: str) -> None:
+    """With the wrong password, or none, the error says that it is the proxy's, at once."""
+    proxy.answers = [locked]
+    url = proxy.url.replace("://", f"://{login}")
+    with mode.sending({"USER": "me", "PROXY_PASSWORD": "wrong"}, attempts=3):
+        storage = plain(f"{scheme}://files.test", proxies={scheme: url}, with_allow_http=True)
+        error = caught(partial(mode.call, storage, "get", "k"))
+    assert (e.AuthenticationError, 407) == (type(error), getattr(error, "status", 0))
     assert "proxy" in str(getattr(error, "hint", ""))
+    assert 1 == len(proxy.calls)
+
+
+@modes
+@pytest.mark.parametrize("url", ["http://${USER}:${PROXY_PASSWORD}@{host}", "${PROXY_URL}"])
+def test_proxy_by_placeholders(mode: Mode, proxy: RawServer, url: str) -> None:
+    """User, password, or the whole address come from secrets, for both schemes."""
+    proxy.answers = [locked]
+    host = proxy.url.removeprefix("http://")
+    secrets = {
+        "USER": "me",
+        "PROXY_PASSWORD": "p@ss/wo:rd#?",
+        "PROXY_URL": f"http://me:p%40ss%2Fwo%3Ard%23%3F@{host}",
+    }
+    given = url.replace("{host}", host)
+    with mode.sending(secrets):
+        storage = plain("http://files.test", proxies={"http": given}, with_allow_http=True)
+        assert b"by proxy" == mode.call(storage, "get", "k")
+        storage = plain("https://files.test", proxies={"https": given})
+        assert e.ConnectError is type(caught(partial(mode.call, storage, "get", "k")))
+    assert ["GET", "CONNECT"] == [call.method for call in proxy.calls]
+
+
+@modes
+def test_storages_have_proxies_of_their_own(
+    mode: Mode, proxy: RawServer, server: RawServer
+) -> None:
+    """Of two storages in a process each goes its own way."""
+    with mode.sending():
+        through = plain(server.url, proxies={"http": proxy.url})
+        directly = plain(server.url, proxies={})
+        for _ in range(2):
+            assert b"by proxy" == mode.call(through, "get", "k")
+            assert BODY == mode.call(directly, "get", "k")
+    assert [2, 2] == [len(proxy.calls), len(server.calls)]
+
+
+def open_connections(server: RawServer) -> int:
+    """Return how many connections this process has to a server."""
+    peers = []
+    for thing in gc.get_objects():
+        if isinstance(thing, socket.socket) and thing.family == socket.AF_INET:
+            with contextlib.suppress(OSError):  # it is closed, or listens
+                peers.append(thing.getpeername())
+    return peers.count(("127.0.0.1", server.port))
+
+
+@pytest.mark.parametrize("mode", [HTTPX, HTTPX_ASYNC], ids=lambda mode: mode.name)
+def test_passwords_that_change(mode: Mode, proxy: RawServer) -> None:
+    """However often a proxy's password changes, few connections are kept."""
+    host = proxy.url.removeprefix("http://")
+    open_at_end = []
+
+    async def many(storages: list[Webhook]) -> None:
+        for storage in storages:
+            assert b"by proxy" == await storage.aget("k")
+        open_at_end.append(open_connections(proxy))
+
+    with mode.sending():
+        storages = [
+            plain(
+                "http://files.test",
+                proxies={"http": f"http://me:{number}@{host}"},
+                with_allow_http=True,
+            )
+            for number in range(40)
+        ]
+        if mode.is_async:
+            asyncio.run(many(storages))
+        else:
+            assert [b"by proxy"] * 40 == [storage.get("k") for storage in storages]
+            open_at_end.append(open_connections(proxy))
+    assert [16] == open_at_end
+    assert 40 == len(proxy.calls)
 
 
 @pytest.mark.parametrize("mode", [HTTPX, HTTPX_ASYNC], ids=lambda mode: mode.name)
@@ -118,5 +212,5 @@ def test_proxy_that_wants_a_password(mode: Mode, proxy: RawServer) -> None:
 def test_proxy_that_is_none(mode: Mode, url: str) -> None:
     """An address that is no proxy's is a configuration error."""
     with mode.sending():
-        storage = plain("http://files.test", proxies={"http": url})
+        storage = plain("http://files.test", proxies={"http": url}, with_allow_http=True)
         assert e.ConfigurationError is type(caught(partial(mode.call, storage, "get", "k")))

@@ -13,7 +13,11 @@ from webhook_storage_resolvers.mapping import MappingResolver
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECRETS = {"TOKEN": "correct horse battery", "FLOW_KEY": "signing key one", "NEW_KEY": "key two"}
+SECRETS = {
+    "TOKEN": "correct horse battery",
+    "FLOW_KEY": "signing key one of this test",
+    "NEW_KEY": "another signing key of it",
+}
 
 
 class MakeWebhook(Protocol):

@@ -8,6 +8,7 @@ from webhook_storage import Sender, Webhook
 from webhook_storage.config import Config, load
 from webhook_storage.contracts import Resolver
 from webhook_storage.errors import ConfigurationError, MissingExtraError
+from webhook_storage.network import Network
 from webhook_storage.retry import RetryPolicy
 from webhook_storage.template import Reference, parse
 from webhook_storage.testing import FakeTransport, canary, find_leaks
@@ -382,3 +383,34 @@ def test_a_wrong_configuration_stops_the_default_sender(
     with Sender(transport=transport), pytest.raises(ConfigurationError, match="no configuration"):
         Webhook(fetch, "PUT", fetch, "GET").get()
     assert [] == transport.requests
+
+
+# --- the network ----------------------------------------------------------------------------------
+
+
+def test_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where requests may go is said in a table, or by the environment, which wins."""
+    path = tmp_path / "config.toml"
+    path.write_text('[network]\nplain_http = ["*.lan"]\nprivate = "deny"\n')
+    assert Network(plain_http=["*.lan"], private="deny") == load(path).network
+    monkeypatch.setenv("WEBHOOK_STORAGE_NETWORK__PRIVATE", "allow")
+    monkeypatch.setenv("WEBHOOK_STORAGE_NETWORK__PLAIN_HTTP", "a.lan, b.lan")
+    assert Network(plain_http=["a.lan", "b.lan"]) == load(path).network
+    assert load(path).network == Sender.from_config(path).network
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('privat = "deny"', "network.privat"),
+        ('private = "maybe"', "network.private"),
+        ('plain_http = "*.lan"', "network.plain_http"),
+    ],
+)
+def test_network_that_is_wrong(tmp_path: Path, text: str, where: str) -> None:
+    """A word that is unknown is an error with its place, so that no rule is lost by a slip."""
+    path = tmp_path / "config.toml"
+    path.write_text(f"[network]\n{text}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    assert where == caught.value.path

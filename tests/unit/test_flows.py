@@ -45,7 +45,7 @@ from webhook_storage.flows import (
 )
 from webhook_storage.secret import SecretValue
 
-KEY, OTHER = SecretValue("the key"), SecretValue("another key")
+KEY, OTHER = SecretValue("the key of the tests"), SecretValue("another key of them")
 KEYS = {"k": KEY}
 
 
@@ -405,6 +405,13 @@ def test_what_has_no_name_is_no_flow(flow: object) -> None:
     with pytest.raises(ConfigurationError, match="has no name to store it under") as caught:
         name_of(flow)
     assert "give it an attribute 'name'" in (caught.value.hint or "")
+
+
+def test_a_name_is_text() -> None:
+    """A name that no header could hold is refused before anything is stored."""
+    with pytest.raises(ConfigurationError, match=r"the name 'a\\ud800' is no Unicode text"):
+        name_of(Pipeline("a\ud800"))
+    assert name_of(Pipeline("größe")) == "größe"
 
 
 def test_packing_raises_what_pickling_raises() -> None:

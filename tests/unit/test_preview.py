@@ -43,7 +43,7 @@ def arguments(command: str) -> list[str]:
 def everywhere(**kwargs: Any) -> Webhook:
     """Return a storage with secrets in many places."""
     return plain(
-        "http://h/${TOKEN}",
+        "https://h/${TOKEN}",
         params={"q": "${TOKEN}"},
         headers={"X-Key": "k ${TOKEN}", "X-Json": {"n": "${TOKEN}"}, "X-Text": '{"n": ${NUMBER}}'},
         cookies={"c": "${NUMBER}"},
@@ -55,7 +55,7 @@ def everywhere(**kwargs: Any) -> Webhook:
 def test_text() -> None:
     """Every secret is shown by its name, and everything else as it is sent."""
     lines = shown(everywhere()).text().splitlines()
-    assert "PUT http://h/${TOKEN}/k?q=${TOKEN}" == lines[0]
+    assert "PUT https://h/${TOKEN}/k?q=${TOKEN}" == lines[0]
     assert {
         "X-Key: k ${TOKEN}",
         'X-Json: {"n": "${TOKEN}"}',
@@ -75,7 +75,7 @@ def test_origin_that_is_a_secret() -> None:
 @pytest.mark.parametrize("text", ["xSECRETx0x", "xSECRETx99x", "7700770000770077"])
 def test_text_that_looks_like_a_mark(text: str) -> None:
     """Text of the definition is not taken for a secret that does not exist."""
-    assert f"PUT http://h/{text}/k" == shown(plain(f"http://h/{text}")).text().splitlines()[0]
+    assert f"PUT https://h/{text}/k" == shown(plain(f"https://h/{text}")).text().splitlines()[0]
 
 
 def test_no_value_is_shown() -> None:
@@ -97,7 +97,7 @@ def test_nothing_is_sent() -> None:
 )
 def test_what_cannot_be_sent_cannot_be_shown(name: str, kind: type[Exception]) -> None:
     """A missing or unsafe value is the error that sending would give."""
-    storage = plain("http://h", headers={"X": f"${{{name}}}"})
+    storage = plain("https://h", headers={"X": f"${{{name}}}"})
     with HTTPX.sending({"BAD": "a\nb"}) as sender:
         error = caught(lambda: sender.preview(storage.exchange("store", "k", b"abc")))
     assert kind is type(error)
@@ -111,12 +111,12 @@ def test_curl_of_a_store() -> None:
     assert f"X-Key: k {token}" in words
     assert ["-u", f"me:{SECRETS['PASSWORD']}"] == words[words.index("-u") :][:2]
     assert ["--data-binary", "@FILE"] == words[words.index("--data-binary") :][:2]
-    assert f"http://h/{token}/k?q={token}" == words[-1]
+    assert f"https://h/{token}/k?q={token}" == words[-1]
 
 
 def test_curl_of_a_document() -> None:
     """A body that is written is part of the command."""
-    request = {"url": "http://h/[x]?it's", "json": {"a": "${NUMBER}'s"}}
+    request = {"url": "https://h/[x]?it's", "json": {"a": "${NUMBER}'s"}}
     words = arguments(
         shown(Webhook(request | {"json": None}, "PUT", request, "POST"), fetch=True).curl()
     )
@@ -126,7 +126,7 @@ def test_curl_of_a_document() -> None:
 
 def test_curl_of_a_form() -> None:
     """An artifact in a form is a form in the command too."""
-    url = {"url": "http://h/${artifact.key}"}
+    url = {"url": "https://h/${artifact.key}"}
     form = {"files": {"file": "${artifact.key}.bin"}, "data": {"a": "@${NUMBER}"}}
     storage = Webhook(url | form, "POST", url, "GET")
     words = arguments(shown(storage).curl())
@@ -135,7 +135,7 @@ def test_curl_of_a_form() -> None:
         "a=@12345678",
         "--form",
         "file=@FILE;filename=k.bin",
-        "http://h/k",
+        "https://h/k",
     ] == words[-5:]
     assert not [word for word in words if "multipart" in word or "--data" in word]
 
@@ -143,7 +143,7 @@ def test_curl_of_a_form() -> None:
 def test_curl_of_a_head() -> None:
     """A question for an artifact does not wait for a body."""
     with HTTPX.sending() as sender:
-        command = sender.preview(plain("http://h").stat_exchange({"artifact.key": "k"})).curl()
+        command = sender.preview(plain("https://h").stat_exchange({"artifact.key": "k"})).curl()
     assert "--head" in command
     assert "-X" not in command
 

@@ -521,7 +521,7 @@ class TestTrust:
     )  # fmt: skip
     def test_a_key_is_one_secret(self, make: MakeWebhook, text: str) -> None:
         """A key that stands in the definition, or may be empty, vouches for nothing."""
-        with pytest.raises(ConfigurationError, match=r"signing_keys\.k: a signing key is"):
+        with pytest.raises(ConfigurationError, match=r"signing_keys\.k: a key is a placeholder"):
             make(signing_keys={"k": text})
 
     @pytest.mark.parametrize("text", ["$<FLOW_KEY>", "${FLOW_KEY:?ask Ops}", "${mapping:FLOW_KEY}"])
@@ -675,12 +675,15 @@ FIELDS: dict[str, Any] = {
     "flow_script_path": "flows.py",
     "entrypoint": "main",
     "signing_keys": {"2026": "${FLOW_KEY}", "2025": "$<OLD_KEY>"},
+    "expire_after": 86400.0,
+    "compression": "zstd",
+    "encryption_keys": {"2026": "${ARTIFACT_KEY}"},
     "flows": {"ETL": "etl"},
     "receipts": {"etl": RECEIPT},
     "secrets": ["TOKEN"],
     "labels": ["a", "b"],
     "add_default_labels": False,
-    "build_request_kwargs": {**KWARGS, "files": {"file": "${flow.slug}"}, "data": {"a": "b"}},
+    "build_request_kwargs": {**KWARGS, "data": None},
     "build_request_http_method": "POST",
     "get_flow_request_kwargs": {**KWARGS, "json": {"path": "/${artifact.key}"}},
     "get_flow_request_http_method": "POST",
@@ -692,6 +695,10 @@ FIELDS: dict[str, Any] = {
     "idempotent": True,
     "redirect_hosts": ["*.example.com"],
     "allow_html": True,
+    "allow_http": True,
+    "checksum": "Repr-Digest",
+    "conditional_writes": True,
+    "idempotency_header": "Idempotency-Key",
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.files import FileService
 from tests.fakes.http import Answer, Received, text_answer
-from webhook_storage import LiteralSecretWarning, Sender, Webhook
+from webhook_storage import LiteralSecretWarning, Sender, Webhook, current_sender
 from webhook_storage.contracts import Request
 from webhook_storage.errors import (
     ConfigurationError,
@@ -466,3 +466,43 @@ def test_what_is_probably_a_secret_is_warned_of(kwargs: dict[str, Any]) -> None:
 def test_what_is_fine_is_not_warned_of(kwargs: dict[str, Any]) -> None:
     """Placeholders, OData options and escaped dollars pass; warnings are errors here."""
     assert kwargs == Webhook(kwargs, "PUT", URL, "GET").build_request_kwargs
+
+
+# --- a checksum with the store --------------------------------------------------------------------
+
+
+def test_a_checksum_is_part_of_the_definition() -> None:
+    """It survives JSON, and an unknown header is told by its place."""
+    storage = Webhook(URL, "PUT", URL, "GET", checksum="Content-MD5")
+    assert storage == Webhook.from_json(storage.to_json())
+    assert '"checksum": "Content-MD5"' in storage.to_json()
+    with pytest.raises(ConfigurationError) as caught:
+        Webhook(URL, "PUT", URL, "GET", checksum="X-Md5")
+    assert "checksum" == caught.value.path
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"files": {"file": "x"}},
+        {"headers": {"content-md5": "XrY7u+Ae7tCTyyK7j1rNww=="}},
+        {"headers": {"CONTENT-MD5": "XrY7u+Ae7tCTyyK7j1rNww=="}},
+    ],
+)
+def test_a_checksum_that_would_be_wrong(more: dict[str, Any]) -> None:
+    """In a form the artifact is a part of the body, and of two headers one is wrong."""
+    with pytest.raises(ConfigurationError) as caught:
+        Webhook({**URL, **more}, "PUT", URL, "GET", checksum="Content-MD5")
+    assert "checksum" == caught.value.path
+
+
+def test_a_checksum_leaves_other_headers_alone(make: MakeWebhook, service: Recording) -> None:
+    """It comes beside those of the definition, and a preview shows it."""
+    build = {"headers": {"Authorization": "Bearer ${TOKEN}", "X-Kind": "test"}}
+    storage = make(build=build, checksum="X-Checksum-Md5")
+    storage.put(b"hello world", "a")
+    expected = "5eb63bbbe01eeed093cb22bb8f5acdc3"
+    assert expected == service.last.headers["x-checksum-md5"]
+    assert "test" == service.last.headers["x-kind"]
+    shown = current_sender().preview(storage.exchange("store", "a", b"hello world"))
+    assert expected in shown.text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,7 @@ from webhook_storage.cli.report import (
 from webhook_storage.errors import ConfigurationError, ObjectNotFoundError
 
 if TYPE_CHECKING:
+    from webhook_storage.bulk import BulkOptions
     from webhook_storage.receipt import Receipt
     from webhook_storage.sender import Sender
     from webhook_storage.storage import Storage
@@ -36,6 +37,18 @@ Definition = Annotated[
     str, typer.Argument(metavar="DEFINITION", help="JSON file of a storage; - for standard input.")
 ]
 Key = Annotated[str | None, typer.Option("--key", help="Name of the artifact on the service.")]
+Limit = Annotated[int, typer.Option(min=1, help="Most items at a time.")]
+Receipts = Annotated[
+    Path | None, typer.Option(help="Report or journal of an earlier put-many, with its receipts.")
+]
+JournalFile = Annotated[
+    Path | None,
+    typer.Option("--journal", help="File that keeps what was done, so that this can go on."),
+]
+TrustReceipts = Annotated[
+    bool,
+    typer.Option("--trust-receipts", help="Do not ask the service whether it still has them."),
+]
 Operation = Literal["store", "fetch", "exists", "delete", "list"]
 
 
@@ -78,6 +91,22 @@ def put(
     remember: Annotated[  # noqa: FBT002 - an option
         bool, typer.Option(help="Write the receipt into DEFINITION too.")
     ] = False,
+    if_absent: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--if-absent", help="Create it, and replace nothing.")
+    ] = False,
+    if_version: Annotated[
+        str | None, typer.Option(help="Replace this version only, as in a receipt.")
+    ] = None,
+    verify: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--verify", help="Fetch what was stored and compare it.")
+    ] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="File that keeps how far an upload in parts has come; the same command goes on "
+            "with it, and removes it when all is stored."
+        ),
+    ] = None,
 ) -> None:
     """Store a file and print the receipt as JSON.
 
@@ -87,8 +116,14 @@ def put(
     if remember and definition == "-":
         message = "--remember writes into the definition, and this one came by standard input"
         raise ConfigurationError(message, hint="give the definition as a file")
+    wanted: dict[str, Any] = {
+        "if_absent": if_absent,
+        "if_unchanged": if_version,
+        "verify": "after" if verify else None,
+        "resume": resume,
+    }
     with _sender(context):
-        receipt = _put(storage, definition, file, key)
+        receipt = _put(storage, definition, file, key, wanted)
     if remember:
         _rewrite(Path(definition), storage.remember(receipt).to_json() + "\n")
     say_json(receipt.model_dump(mode="json"))
@@ -117,6 +152,69 @@ def get(
     with _sender(context):
         content = storage.get(wanted)
     sys.stdout.buffer.write(content)
+
+
+@app.command("put-many", epilog=EXIT_CODES)
+def put_many(
+    context: typer.Context,
+    definition: Definition,
+    paths: Annotated[list[Path], typer.Argument(help="Files, and folders with all in them.")],
+    prefix: Annotated[str, typer.Option(help="Begins each key, for example nightly/")] = "",
+    receipts: Receipts = None,
+    limit: Limit = 16,
+    journal: JournalFile = None,
+    trust_receipts: TrustReceipts = False,  # noqa: FBT002 - an option
+) -> None:
+    """Store many files, some at a time, and print a report as JSON; 1 if one of them failed.
+
+    A file is stored under its name, one in a folder under its path from there. What the service
+    has, by a receipt that is known, is not sent again.
+    """
+    from webhook_storage.cli import bulk  # noqa: PLC0415 - for this command only
+
+    storage = _load(definition)
+    known = bulk.receipts_in(receipts) if receipts else {}
+    how: BulkOptions = {
+        "limit": limit, "journal": journal, "trust_receipts": trust_receipts, "receipts": known,
+    }  # fmt: skip
+    raise typer.Exit(bulk.put(storage, _sender(context), paths, prefix, how))
+
+
+@app.command("get-many", epilog=EXIT_CODES)
+def get_many(
+    context: typer.Context,
+    definition: Definition,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write into; made if missing.")
+    ],
+    keys: Annotated[list[str] | None, typer.Argument(help="Names of the artifacts.")] = None,
+    everything: Annotated[  # noqa: FBT002 - an option
+        bool, typer.Option("--all", help="Fetch all that 'list' gives.")
+    ] = False,
+    receipts: Receipts = None,
+    limit: Limit = 16,
+    journal: JournalFile = None,
+    trust_receipts: TrustReceipts = False,  # noqa: FBT002 - an option
+) -> None:
+    """Fetch many artifacts into a folder, some at a time, and print a report as JSON.
+
+    Each file has the name that its key says, below the folder. With --receipts and without keys all
+    that has a receipt is fetched; what comes must have its digest.
+    """
+    from webhook_storage.cli import bulk  # noqa: PLC0415 - for this command only
+
+    storage = _load(definition)
+    known = bulk.receipts_in(receipts) if receipts else {}
+    if bool(keys) + everything > 1 or not (keys or everything or known):
+        message = "say what to fetch: keys, or --all, or --receipts"
+        raise ConfigurationError(message, hint="webhook-storage get-many --help")
+    named: list[str | Receipt] | None = None
+    if not everything:
+        named = [*keys] if keys else [*known.values()]
+    how: BulkOptions = {
+        "limit": limit, "journal": journal, "trust_receipts": trust_receipts, "receipts": known,
+    }  # fmt: skip
+    raise typer.Exit(bulk.get(storage, _sender(context), named, output, how))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -183,6 +281,30 @@ def check(context: typer.Context, definition: Definition) -> None:
 
 
 @app.command(epilog=EXIT_CODES)
+def verify(
+    context: typer.Context,
+    definition: Definition,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Name of the flow, or of the artifact.")
+    ] = None,
+    receipt: Annotated[
+        Path | None, typer.Option(help="Receipt of the store; what comes must have its digest.")
+    ] = None,
+) -> None:
+    """Show what vouches for a flow or an artifact; nothing of it is loaded.
+
+    The exit code is 0 only when a signature or the digest of a receipt does.
+    """
+    from webhook_storage.cli.verify import document  # noqa: PLC0415
+
+    storage = _load(definition)
+    known = _receipt(receipt, storage.flows.get(key or "", key)) if receipt else None
+    with _sender(context):
+        told = document(storage, key, known)
+    say_json(told)
+
+
+@app.command(epilog=EXIT_CODES)
 def serve(
     directory: Annotated[Path, typer.Argument(help="What to serve.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -239,19 +361,21 @@ def _sender(context: typer.Context) -> Sender:
     return Sender.from_config(context.obj)
 
 
-def _put(storage: Storage, definition: str, file: Path, key: str | None) -> Receipt:
+def _put(
+    storage: Storage, definition: str, file: Path, key: str | None, wanted: dict[str, Any]
+) -> Receipt:
     if str(file) == "-":
         if definition == "-":
             message = "the definition and the artifact cannot both come by standard input"
             raise ConfigurationError(message, hint="give one of them as a file")
-        return storage.put(sys.stdin.buffer, key)
+        return storage.put(sys.stdin.buffer, key, **wanted)
     if not file.is_file():
         message = f"there is no file {str(file)!r}"
         raise ConfigurationError(message, hint="give the path of an existing file, or -")
     if key is None and "artifact.key" in storage.naming_facts():
         key = file.name
     with file.open("rb"), Watched(file) as source:  # opened here, so that a refusal is told as such
-        return storage.put(source, key)
+        return storage.put(source, key, **wanted)
 
 
 def _receipt(path: Path, key: str | None) -> Receipt:

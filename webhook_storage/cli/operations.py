@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from webhook_storage.contracts import Exchange, Request, Wanted
+from webhook_storage.contracts import Exchange, Request, Together, Wanted, Work
 from webhook_storage.errors import ConfigurationError
 from webhook_storage.render import templates
 from webhook_storage.secret import SecretValue
@@ -70,16 +70,26 @@ def _templates(storage: Storage) -> Iterator[tuple[str, Template]]:
 def _first_wishes(storage: Storage, operation: Operation) -> Iterator[Request | Wanted]:
     """Yield what an operation wants up to its first request; nothing when there is no such one."""
     try:
-        steps = sample(storage, operation)
+        yield from _wishes_of(sample(storage, operation))
     except ConfigurationError:
         return
+
+
+def _wishes_of(steps: Exchange[Any]) -> Iterator[Request | Wanted]:
+    """Yield what an exchange wants to know, and its first request."""
     try:
         wish = next(steps)
-        while isinstance(wish, Wanted):
-            yield wish
-            wish = steps.send({name: SecretValue("") for name in wish.templates})
+        while not isinstance(wish, Request):
+            answer: Any = None
+            if isinstance(wish, Together):
+                yield from _wishes_of(wish.exchanges[0])
+                return
+            if isinstance(wish, Work):
+                answer = wish.action()
+            elif isinstance(wish, Wanted):
+                yield wish
+                answer = {name: SecretValue("") for name in wish.templates}
+            wish = steps.send(answer)
         yield wish
-    except ConfigurationError:
-        return
     finally:
         steps.close()

@@ -17,7 +17,7 @@ from webhook_storage.errors import (
     UnexpectedError,
     WebhookStorageError,
 )
-from webhook_storage.sender import presentable
+from webhook_storage.leaving import presentable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

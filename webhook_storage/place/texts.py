@@ -20,6 +20,9 @@ _COOKIE = Rule(
 _USER = Rule("a user name", re.compile("[\x00-\x1f\x7f-\x9f:]"), "a ':' or a control character")
 _PASSWORD = Rule("a password", CONTROLS, "a control character")
 _PLAIN_TEXT = Rule("a path or an address", CONTROLS, "a control character")
+_PEM_TEXT = Rule(
+    "a PEM text", re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"), "a control character"
+)
 _TEXT = Rule("a text", re.compile("\x00"), "a NUL character")
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*")
 _TEXT_FILTERS: Final = frozenset(
@@ -110,8 +113,14 @@ def password(template: Template, lookup: Lookup) -> str:
 
 
 def plain(template: Template, lookup: Lookup) -> str:
-    """Return the path of a file or the address of a proxy."""
+    """Return the address of a proxy."""
     return _fill(template, lookup, _PLAIN_TEXT)
+
+
+def pem_file(template: Template, lookup: Lookup) -> str:
+    """Return the path of a PEM file, or the text that stands in one, with its line breaks."""
+    is_text = "-----BEGIN " in template.fill(lookup, as_is)
+    return _fill(template, lookup, _PEM_TEXT if is_text else _PLAIN_TEXT)
 
 
 def _fill(template: Template, lookup: Lookup, rule: Rule) -> str:

@@ -11,8 +11,9 @@ import stat
 from email.utils import formatdate
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+from webhook_storage import origin
 from webhook_storage.artifact import BytesBody, FileBody, FileSink
 from webhook_storage.contracts import (
     AsyncWireResponse,
@@ -115,9 +116,8 @@ class _AsyncReply:
 
 def _path(url: str) -> Path:
     """Return the path that a ``file`` URL means (RFC 8089)."""
-    parts = urlsplit(url)
-    path = unquote(parts.path)
-    if parts.netloc not in {"", "localhost"} or not path.startswith("/") or "\0" in path:
+    path = unquote(origin.path(url))
+    if origin.host(url) not in {"", "localhost"} or not path.startswith("/") or "\0" in path:
         raise ConnectError("a file URL names an absolute path on this machine", hint="file:///path")
     return Path(path)
 

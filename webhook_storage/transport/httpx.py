@@ -6,62 +6,45 @@ import asyncio
 import contextlib
 import os
 import ssl
-import threading
 import urllib.request
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import httpx
 
+from webhook_storage import origin
 from webhook_storage.contracts import (
     AsyncWireResponse,
-    Body,
     Transport,
     WireRequest,
     WireResponse,
 )
-from webhook_storage.errors import (
-    ConfigurationError,
-    ConnectError,
-    MalformedRequestError,
-    ProtocolError,
-    TimedOutError,
-    TlsError,
-    TransportError,
+from webhook_storage.errors import ConfigurationError
+from webhook_storage.network import is_public
+from webhook_storage.transport.guard import Guard, look_up, refuse_proxy
+from webhook_storage.transport.httpx_messages import (
+    Answer,
+    AsyncAnswer,
+    to_stream,
+    translate,
+    wants_proxy_login,
 )
+from webhook_storage.transport.pools import MOST_POOLS, Pools
+from webhook_storage.transport.tls import equip, label
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-_MEANINGS: tuple[tuple[type[Exception], type[TransportError], str], ...] = (
-    (httpx.ConnectTimeout, ConnectError, "no connection within the time allowed"),
-    (httpx.PoolTimeout, ConnectError, "all connections are in use"),
-    (httpx.TimeoutException, TimedOutError, "the server did not go on within the time allowed"),
-    (httpx.ProxyError, ConnectError, "the proxy refused the connection"),
-    (httpx.ConnectError, ConnectError, "no connection could be made"),
-    (httpx.UnsupportedProtocol, MalformedRequestError, "the URL has no scheme that can be sent to"),
-    (httpx.LocalProtocolError, MalformedRequestError, "the request could not be written"),
-    (httpx.RemoteProtocolError, ProtocolError, "the answer broke off or was no HTTP"),
-    (httpx.NetworkError, ProtocolError, "the connection broke"),
-    (httpx.TransportError, ProtocolError, "the request failed on its way"),
-    (httpx.StreamError, ProtocolError, "the body could not be read"),
-    (httpx.DecodingError, ProtocolError, "the body could not be decoded"),
-    (httpx.TooManyRedirects, ProtocolError, "there were too many redirects"),
-    (httpx.HTTPError, ProtocolError, "the request failed"),
-    (httpx.InvalidURL, MalformedRequestError, "the URL is invalid"),
-    (httpx.CookieConflict, ProtocolError, "the cookies are ambiguous"),
-)
-"""The first that fits tells what an exception of httpx means; a test enumerates them all."""
+    from webhook_storage.network import Address
+    from webhook_storage.transport.guard import Resolve
+    from webhook_storage.transport.tls import Given
 
-_CERTIFICATE_FAULTS = {
-    10: "it has expired",
-    18: "it is self-signed",
-    19: "it is signed by an unknown authority",
-    20: "it is signed by an unknown authority",
-    62: "it is for another host name",
-    64: "it is for another address",
-}
-"""OpenSSL's verification codes in words; its own words may hold the host's name."""
+__all__ = ["HttpxTransport", "translate"]
+
+T = TypeVar("T")
+
+_UNCONNECTED = (httpx.ConnectError, httpx.ConnectTimeout)
+"""Nothing was sent, so another address can be tried."""
 
 
 class HttpxTransport(Transport):
@@ -71,29 +54,42 @@ class HttpxTransport(Transport):
     Certificates are checked against certifi's list, or ``SSL_CERT_FILE``; a CA of the request is
     trusted as well. TLS 1.2 is the oldest version spoken.
 
+    In an event loop the headers of an answer are one piece of it, to which the timeout applies. In
+    a thread httpx waits as long for each part of them, of at most 100 KiB together.
+
     Args:
         max_connections: Most connections at a time to all servers together.
+        resolve: Looks up the addresses of a guarded request's host; the system by default.
+        allows: Tells to which addresses a guarded request may go; to public ones by default.
     """
 
     schemes: ClassVar[frozenset[str]] = frozenset({"http", "https"})
+    can_guard: ClassVar[bool] = True
 
-    def __init__(self, *, max_connections: int = 100) -> None:
+    def __init__(
+        self,
+        *,
+        max_connections: int = 100,
+        resolve: Resolve = look_up,
+        allows: Callable[[Address], bool] = is_public,
+    ) -> None:
         """Connect to nothing yet."""
         self._max_connections = max_connections
+        self._guard = Guard(resolve, allows)
         self._start()
 
     def _start(self) -> None:
         self._pid = os.getpid()
-        self._lock = threading.Lock()
         self._environment: Mapping[str, str] | None = None
-        self._pools: dict[_Route, httpx.HTTPTransport] = {}
-        self._async_pools: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, dict[_Route, _AsyncPool]
-        ] = WeakKeyDictionary()
+        self._contexts: dict[_Route, ssl.SSLContext] = {}
+        self._pools = Pools[httpx.HTTPTransport]()
+        self._async_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPools] = (
+            WeakKeyDictionary()
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep the configuration; connections stay in their process."""
-        return {"_max_connections": self._max_connections}
+        return {"_max_connections": self._max_connections, "_guard": self._guard}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Start without connections."""
@@ -102,97 +98,153 @@ class HttpxTransport(Transport):
 
     def send(self, request: WireRequest) -> WireResponse:
         """Send the request and return when status and headers are there."""
-        pool = self._pool(request)
-        try:
-            response = pool.handle_request(_to_httpx(request))
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise translate(error) from None
-        return _Answer(response)
+        if self._pid != os.getpid():
+            self._start()  # after a fork the parent's sockets are not ours
+        with contextlib.ExitStack() as undo:
+            transport = self._take(request, self._pools, httpx.HTTPTransport, undo)
+            for unused in self._pools.surplus():
+                unused.close()
+            try:
+                response = self._open(transport, request)
+            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+                if not wants_proxy_login(error):
+                    raise translate(error) from None
+                response = httpx.Response(407, stream=httpx.ByteStream(b""))
+            return Answer(response, undo.pop_all())
 
     async def asend(self, request: WireRequest) -> AsyncWireResponse:
         """Do the same without blocking the event loop."""
-        pool = await self._async_pool(request)
-        try:
-            response = await pool.handle_async_request(_to_httpx(request))
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise translate(error) from None
-        return _AsyncAnswer(response)
+        if self._pid != os.getpid():
+            self._start()
+        with contextlib.ExitStack() as undo:
+            pools = await self._pools_of_loop()
+            transport = self._take(request, pools, httpx.AsyncHTTPTransport, undo)
+            for unused in pools.surplus():
+                await unused.aclose()
+            try:
+                response = await self._aopen(transport, request)
+            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+                if not wants_proxy_login(error):
+                    raise translate(error) from None
+                response = httpx.Response(407, stream=httpx.ByteStream(b""))
+            return AsyncAnswer(response, undo.pop_all())
 
     def close(self) -> None:
         """Close the connections of threads; those of an event loop end with it."""
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            pool.close()
+        for transport in self._pools.clear():
+            transport.close()
 
-    def _pool(self, request: WireRequest) -> httpx.HTTPTransport:
-        """Return the connections that fit the request's TLS settings and proxy."""
-        if self._pid != os.getpid():
-            self._start()  # after a fork the parent's sockets are not ours
+    def _open(self, transport: httpx.HTTPTransport, request: WireRequest) -> httpx.Response:
+        wire = _to_httpx(request)
+        if not request.guarded:
+            return transport.handle_request(wire)
+        *others, last = _pinned(wire, self._guard.addresses(*_host_and_port(wire.url)))
+        for attempt in others:
+            with contextlib.suppress(*_UNCONNECTED):
+                return transport.handle_request(attempt)
+        return transport.handle_request(last)
+
+    async def _aopen(
+        self, transport: httpx.AsyncHTTPTransport, request: WireRequest
+    ) -> httpx.Response:
+        wire = _to_httpx(request)
+        if not request.guarded:
+            return await _in_time(transport, wire)
+        *others, last = _pinned(wire, await self._guard.aaddresses(*_host_and_port(wire.url)))
+        for attempt in others:
+            with contextlib.suppress(*_UNCONNECTED):
+                return await _in_time(transport, attempt)
+        return await _in_time(transport, last)
+
+    def _take(
+        self,
+        request: WireRequest,
+        pools: Pools[T],
+        make: Callable[..., T],
+        undo: contextlib.ExitStack,
+    ) -> T:
+        """Return the connections that fit the request, which `undo` gives back."""
         route = self._route(request)
-        pool = self._pools.get(route)
-        if pool is None:
-            with self._lock:
-                pool = self._pools.get(route)
-                if pool is None:
-                    pool = self._pools[route] = httpx.HTTPTransport(**self._options(route))
-        return pool
+        pool = pools.take(route, lambda: make(**self._options(route, request)))
+        undo.callback(pools.give_back, pool)
+        return pool.connections
 
-    async def _async_pool(self, request: WireRequest) -> httpx.AsyncHTTPTransport:
-        if self._pid != os.getpid():
-            self._start()
+    async def _pools_of_loop(self) -> Pools[httpx.AsyncHTTPTransport]:
         loop = asyncio.get_running_loop()
-        pools = self._async_pools.setdefault(loop, {})
-        route = self._route(request)
-        entry = pools.get(route)
+        entry = self._async_pools.get(loop)
         if entry is None:
-            entry = _AsyncPool(httpx.AsyncHTTPTransport(**self._options(route)), pools)
-            pools[route] = entry
+            entry = self._async_pools[loop] = _LoopPools()
             await entry.close_with_loop()
-        return entry.transport
+        return entry.pools
 
-    def _options(self, route: _Route) -> dict[str, Any]:
-        context = _tls_context(route)
+    def _options(self, route: _Route, request: WireRequest) -> dict[str, Any]:
+        context = self._context(route, request)
         proxy = _proxy(route.proxy, context) if route.proxy else None
         limits = httpx.Limits(
             max_connections=self._max_connections, max_keepalive_connections=self._max_connections
         )
         return {"verify": context, "proxy": proxy, "limits": limits, "trust_env": False}
 
+    def _context(self, route: _Route, request: WireRequest) -> ssl.SSLContext:
+        """Return the TLS settings; nothing is loaded where TLS is not spoken."""
+        through_tls_proxy = route.proxy is not None and route.proxy.startswith("https:")
+        if not route.tls and not through_tls_proxy:
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        key = route._replace(tls=True, proxy=None, host=None)
+        context = self._contexts.get(key)
+        if context is None:
+            context = httpx.create_ssl_context(verify=request.verify is not False)
+            equip(context, verify=request.verify, cert=request.cert)
+            if len(self._contexts) >= MOST_POOLS:
+                self._contexts.clear()
+            self._contexts[key] = context
+        return context
+
     def _route(self, request: WireRequest) -> _Route:
-        scheme, _, _ = request.url.partition("://")
+        """Return what the request's connections must share; of PEM texts only digests."""
+        where = origin.origin(request.url)
+        proxy = self._proxy_of(request, where.scheme)
+        if request.guarded and proxy is not None:
+            raise refuse_proxy()
+        return _Route(
+            tls=where.scheme == "https",
+            verify=label(request.verify),
+            cert=label(request.cert),
+            proxy=proxy,
+            # Connections that were made for one name must not serve another on its address.
+            host=origin.host(request.url) if request.guarded else None,
+        )
+
+    def _proxy_of(self, request: WireRequest, scheme: str) -> str | None:
         proxies = request.proxies
         if proxies is None:
             proxies = self._environment
             if proxies is None:
                 proxies = self._environment = urllib.request.getproxies()
-            if proxies and urllib.request.proxy_bypass(_host(request.url)):
+            if proxies and urllib.request.proxy_bypass(origin.host(request.url)):
                 proxies = {}
-        proxy = proxies.get(scheme) or proxies.get("all") if proxies else None
-        return _Route(scheme == "https", request.verify, request.cert, proxy)
+        return (proxies.get(scheme) or proxies.get("all") or None) if proxies else None
 
 
 class _Route(NamedTuple):
     """What connections must share to be shared."""
 
     tls: bool
-    verify: bool | str
-    cert: str | tuple[str, str] | None
+    verify: Given
+    cert: Given
     proxy: str | None
+    host: str | None
 
     def __repr__(self) -> str:
         """Show nothing, a proxy may have a password."""
         return "<_Route>"
 
 
-class _AsyncPool:
-    """Connections of one event loop."""
+class _LoopPools:
+    """The pools of one event loop, which are closed when it ends."""
 
-    def __init__(
-        self, transport: httpx.AsyncHTTPTransport, siblings: dict[_Route, _AsyncPool]
-    ) -> None:
-        self.transport = transport
-        self._siblings = siblings
-        self._closer = self._close_at_end()
+    def __init__(self) -> None:
+        self.pools = Pools[httpx.AsyncHTTPTransport]()
 
     async def close_with_loop(self) -> None:
         """Have the connections closed when the loop ends.
@@ -200,6 +252,7 @@ class _AsyncPool:
         ``asyncio.run`` closes the asynchronous generators that are still open, and that is the only
         thing that it does for a library before it closes the loop.
         """
+        self._closer = self._close_at_end()
         await anext(self._closer)
 
     async def _close_at_end(self) -> AsyncIterator[None]:
@@ -207,116 +260,9 @@ class _AsyncPool:
             yield
         finally:
             # What the loop calls at its end refers to the loop, which would so be kept for ever.
-            self._siblings.clear()
-            await self.transport.aclose()
-
-
-def _stream(body: Body | None) -> _Stream | httpx.ByteStream:
-    """Return the body as httpx wants it.
-
-    A small one is read before anything is sent, so that it follows the headers at once and the
-    server need not wait for it in between.
-    """
-    if body is None:
-        return httpx.ByteStream(b"")
-    if body.size <= _SMALL:
-        return httpx.ByteStream(b"".join(body.chunks()))
-    return _Stream(body)
-
-
-_SMALL = 1024 * 1024
-"""A body of up to so many bytes is held in memory while it is sent."""
-
-
-class _Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A large body, read while it is sent; in an event loop by a thread."""
-
-    def __init__(self, body: Body) -> None:
-        self._body = body
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._body.chunks()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        chunks = self._body.chunks()
-        while (chunk := await asyncio.to_thread(next, chunks, b"")) != b"":
-            yield chunk
-
-
-class _Answer:
-    """An open answer."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.status = response.status_code
-        self.headers: Sequence[tuple[str, str]] = _headers(response)
-        self._response = response
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the raw bytes of the body."""
-        stream = self._response.stream
-        if not isinstance(stream, httpx.SyncByteStream):  # pragma: no cover - a promise of httpx
-            raise ProtocolError("the body could not be read")
-        try:
-            yield from stream
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            raise translate(error) from None
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._response.close()
-
-
-class _AsyncAnswer:
-    """An open answer in an event loop."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.status = response.status_code
-        self.headers: Sequence[tuple[str, str]] = _headers(response)
-        self._response = response
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the raw bytes of the body."""
-        stream = self._response.stream
-        if not isinstance(stream, httpx.AsyncByteStream):  # pragma: no cover - a promise of httpx
-            raise ProtocolError("the body could not be read")
-        try:
-            async for chunk in stream:
-                yield chunk
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            raise translate(error) from None
-
-    async def aclose(self) -> None:
-        """Give the connection back."""
-        await self._response.aclose()
-
-
-def translate(error: Exception) -> TransportError:
-    """Return our error for one of httpx, with words of our own: its text may hold a secret."""
-    tls = _tls_fault(error)
-    if tls is not None:
-        return tls
-    for foreign, ours, message in _MEANINGS:
-        if isinstance(error, foreign):
-            return ours(message)
-    return ProtocolError("the request failed")
-
-
-def _tls_fault(error: BaseException | None) -> TlsError | None:
-    """Return the error for a failed TLS handshake, which httpx hides among its causes."""
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            fault = _CERTIFICATE_FAULTS.get(error.verify_code, "it could not be verified")
-            return TlsError(
-                f"the server's certificate was refused: {fault}",
-                hint="give the path of your CA as verify='...'; do not switch checking off",
-            )
-        if isinstance(error, ssl.SSLError):
-            return TlsError(
-                "no TLS connection could be made",
-                hint="does the server speak TLS 1.2 or newer there, and want a client certificate?",
-            )
-        error = error.__cause__ or error.__context__
-    return None
+            del self._closer
+            for transport in self.pools.clear():
+                await transport.aclose()
 
 
 def _to_httpx(request: WireRequest) -> httpx.Request:
@@ -328,28 +274,14 @@ def _to_httpx(request: WireRequest) -> httpx.Request:
         request.method,
         request.url,
         headers=headers,
-        stream=_stream(request.body),
+        stream=to_stream(request.body),
         extensions={"timeout": {"connect": connect, "read": wait, "write": wait, "pool": wait}},
     )
 
 
-def _headers(response: httpx.Response) -> Sequence[tuple[str, str]]:
-    return [
-        (name.decode("latin-1").lower(), value.decode("latin-1"))
-        for name, value in response.headers.raw
-    ]
-
-
-def _host(url: str) -> str:
-    """Return host and port of a URL."""
-    # Not by urlsplit, which keeps what it has split.
-    authority = url.partition("://")[2].partition("/")[0].partition("?")[0]
-    return authority.rpartition("@")[2]
-
-
 def _without_default_port(url: str) -> str:
     """Return host and port as a Host header has them, and as signatures are made over them."""
-    host = _host(url)
+    host = origin.host(url)
     return host.removesuffix(":443" if url.startswith("https:") else ":80")
 
 
@@ -368,23 +300,47 @@ def _proxy(url: str, context: ssl.SSLContext) -> httpx.Proxy:
     return proxy
 
 
-def _tls_context(route: _Route) -> ssl.SSLContext:
-    """Return the TLS settings of a route; nothing is loaded where TLS is not spoken."""
-    through_tls_proxy = route.proxy is not None and route.proxy.startswith("https:")
-    if not route.tls and not through_tls_proxy:
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context = httpx.create_ssl_context(verify=route.verify is not False)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    failed = None
+def _host_and_port(url: httpx.URL) -> tuple[str, int]:
+    """Return where httpx would connect to."""
+    return url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
+
+
+def _pinned(request: httpx.Request, addresses: Sequence[str]) -> list[httpx.Request]:
+    """Return the same request for each address, which share the time to connect.
+
+    The certificate is still that of the name: httpx documents ``sni_hostname`` for just this.
+    """
+    timeout: dict[str, float] = request.extensions["timeout"]
+    extensions = {
+        "sni_hostname": request.url.raw_host.decode("ascii"),
+        "timeout": {**timeout, "connect": timeout["connect"] / len(addresses)},
+    }
+    return [
+        httpx.Request(
+            request.method,
+            request.url.copy_with(host=address),
+            headers=request.headers,
+            stream=request.stream,
+            extensions=extensions,
+        )
+        for address in addresses
+    ]
+
+
+async def _in_time(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+    """Send a request; all headers of its answer come within the time for one piece of it."""
+    seconds = request.extensions["timeout"]["read"]
+    clock = asyncio.get_running_loop().time
     try:
-        if isinstance(route.verify, str):
-            context.load_verify_locations(cafile=route.verify)
-        if route.cert is not None:
-            cert, key = (route.cert, None) if isinstance(route.cert, str) else route.cert
-            # A password, though wrong, keeps OpenSSL from asking for one on the terminal.
-            context.load_cert_chain(cert, key, password="")
-    except (OSError, ssl.SSLError):
-        failed = "the CA bundle or the client certificate cannot be read"
-    if failed:
-        raise ConfigurationError(failed, hint="verify and cert are paths of PEM files")
-    return context
+        async with asyncio.timeout(None) as limit:
+
+            async def trace(event: str, _: object) -> None:
+                step, _, state = event.rpartition(".")
+                if step == "http11.receive_response_headers" and not limit.expired():
+                    limit.reschedule(clock() + seconds if state == "started" else None)
+
+            request.extensions = {**request.extensions, "trace": trace}
+            return await transport.handle_async_request(request)
+    except TimeoutError:
+        failure = httpx.ReadTimeout("the headers took too long")
+    raise failure

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import os
 import ssl
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from webhook_storage import origin
 from webhook_storage.contracts import (
     AsyncWireResponse,
     Body,
@@ -25,6 +28,8 @@ from webhook_storage.errors import (
     TlsError,
     TransportError,
 )
+from webhook_storage.transport.pools import Pools
+from webhook_storage.transport.tls import is_pem, label
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
 try:
     import requests
     import urllib3
+    from requests.adapters import HTTPAdapter
+
+    from webhook_storage.transport.requests_tls import TlsAdapter, make_context
 except ImportError as _error:
     raise MissingExtraError("the requests transport needs requests", extra="requests") from _error
 
@@ -63,8 +71,11 @@ _CHUNK = 256 * 1024
 class RequestsTransport(Transport):
     """Sends by a session of requests: its adapters, certificates and headers are used.
 
-    Not used are its redirects, its netrc and, for a body that is fetched, its decoding. A path as
-    ``verify`` replaces the session's list of authorities, as always with requests.
+    Not used are its redirects, its netrc and, for a body that is fetched, its decoding. A CA of the
+    request is trusted besides the session's. An adapter of your own class makes its TLS settings
+    itself: it is given paths as they are, and PEM texts are refused.
+
+    It sends no guarded request, as the session's adapters connect to what they like.
 
     Args:
         session: The session; by default a new one.
@@ -81,18 +92,34 @@ class RequestsTransport(Transport):
             session = requests.Session()
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self._session = session
+        self._start()
+
+    def _start(self) -> None:
         self._pid = os.getpid()
+        self._adapters = Pools[TlsAdapter]()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep the session; connections stay in their process."""
+        return {"_session": self._session}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Start without connections."""
+        self.__dict__.update(state)
+        self._start()
 
     def send(self, request: WireRequest) -> WireResponse:
         """Send the request and return when status and headers are there."""
         try:
-            return _Answer(self._send(request))
+            with contextlib.ExitStack() as undo:
+                return _Answer(self._send(request, undo), undo.pop_all())
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+            if _is_proxy_login(error):
+                return _Answer(_proxy_login(), contextlib.ExitStack())
             raise translate(error) from None
         except OSError:
             failure = ConfigurationError(
                 "the CA bundle or the client certificate cannot be read",
-                hint="verify and cert are paths of PEM files",
+                hint="verify and cert are paths of PEM files, or their text",
             )
         raise failure
 
@@ -103,37 +130,77 @@ class RequestsTransport(Transport):
     def close(self) -> None:
         """Close the session's connections."""
         self._session.close()
+        for adapter in self._adapters.clear():
+            adapter.close()
 
-    def _send(self, request: WireRequest) -> requests.Response:
+    def _send(self, request: WireRequest, undo: contextlib.ExitStack) -> requests.Response:
         session = self._session
         if self._pid != os.getpid():
             session.close()  # after a fork the parent's sockets are not ours
-            self._pid = os.getpid()
+            self._start()
         if request.bare:
             session = _without_credentials(session)
-        body = request.body
-        prepared = session.prepare_request(
-            requests.Request(
-                request.method,
-                request.url,
-                headers=dict(request.headers),
-                data=_Readable(body) if body is not None and body.size else None,
-                # A given auth keeps requests from looking into ~/.netrc.
-                auth=session.auth or _unchanged,
+        prepared = _prepare(session, request)
+        settings: dict[str, Any] = {
+            **session.merge_environment_settings(
+                prepared.url or request.url,
+                dict(request.proxies or {}),
+                stream=True,
+                # Without an answer of its own the session's setting holds.
+                verify=False if request.verify is False else None,
+                cert=None,
             )
-        )
-        prepared.register_hook("response", _hide_location)  # type: ignore[no-untyped-call]
-        settings = session.merge_environment_settings(
-            prepared.url or request.url,
-            dict(request.proxies or {}),
-            stream=True,
-            # Without an answer of its own the session's setting holds.
-            verify=None if request.verify is True else request.verify,
-            cert=request.cert,
-        )
+        }
         if request.proxies is not None:
             settings["proxies"] = dict(request.proxies)
+        own_tls = isinstance(request.verify, str) or request.cert is not None
+        if own_tls and origin.origin(request.url).scheme == "https":
+            session = self._with_tls(session, request, settings, undo)
         return session.send(prepared, allow_redirects=False, timeout=request.timeout, **settings)
+
+    def _with_tls(
+        self,
+        session: requests.Session,
+        request: WireRequest,
+        settings: dict[str, Any],
+        undo: contextlib.ExitStack,
+    ) -> requests.Session:
+        """Return a session that sends with the TLS settings of the request."""
+        known, cert = settings["verify"], request.cert or settings["cert"]
+        verify = request.verify if known is not False or isinstance(request.verify, str) else False
+        adapter = session.get_adapter(request.url)
+        if type(adapter) is not HTTPAdapter:
+            if any(map(is_pem, (verify, *([cert] if isinstance(cert, str) else cert or ())))):
+                message = "this session's own adapter takes certificates as paths only"
+                raise ConfigurationError(message, hint="give paths of PEM files, or send by httpx")
+            settings.update(verify=known if verify is True else verify, cert=cert)
+            return session
+        pool = self._adapters.take(
+            (id(adapter), known, label(verify), label(cert)),
+            lambda: TlsAdapter(adapter, make_context(known=known, verify=verify, cert=cert)),
+        )
+        undo.callback(self._adapters.give_back, pool)
+        for unused in self._adapters.surplus():
+            unused.close()
+        twin = object.__new__(type(session))
+        vars(twin).update(vars(session), adapters={"https://": pool.connections})
+        return twin
+
+
+def _prepare(session: requests.Session, request: WireRequest) -> requests.PreparedRequest:
+    body = request.body
+    prepared = session.prepare_request(
+        requests.Request(
+            request.method,
+            request.url,
+            headers=dict(request.headers),
+            data=_Readable(body) if body is not None and body.size else None,
+            # A given auth keeps requests from looking into ~/.netrc.
+            auth=session.auth or _unchanged,
+        )
+    )
+    prepared.register_hook("response", _hide_location)  # type: ignore[no-untyped-call]
+    return prepared
 
 
 def _without_credentials(session: requests.Session) -> requests.Session:
@@ -180,10 +247,11 @@ class _Readable:
 class _Answer:
     """An open answer."""
 
-    def __init__(self, response: requests.Response) -> None:
+    def __init__(self, response: requests.Response, undo: contextlib.ExitStack) -> None:
         self.status = response.status_code
         self.headers = [(name.lower(), value) for name, value in response.raw.headers.items()]
         self._response = response
+        self._undo = undo
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the raw bytes of the body; urllib3 compares their number with the header."""
@@ -194,7 +262,8 @@ class _Answer:
 
     def close(self) -> None:
         """Give the connection back."""
-        self._response.close()
+        with self._undo:
+            self._response.close()
 
 
 class _AsyncAnswer:
@@ -221,7 +290,7 @@ def translate(error: Exception) -> TransportError:
     if _is_tls(error):
         return TlsError(
             "no TLS connection could be made, or the server's certificate was refused",
-            hint="give the path of your CA as verify='...'; do not switch checking off",
+            hint="give your CA as verify='...', a path or PEM text; do not switch checking off",
         )
     if _is_connect(error):
         return ConnectError("no connection could be made")
@@ -229,6 +298,22 @@ def translate(error: Exception) -> TransportError:
         if isinstance(error, foreign):
             return ours(message)
     return ProtocolError("the connection broke")
+
+
+def _is_proxy_login(error: Exception) -> bool:
+    """Tell whether a proxy made no tunnel because it wants another credential."""
+    if not isinstance(error, requests.exceptions.ProxyError):
+        return False
+    reason: Any = getattr(error.args[0], "reason", None) if error.args else None
+    return str(getattr(reason, "original_error", "")).startswith("Tunnel connection failed: 407")
+
+
+def _proxy_login() -> requests.Response:
+    """Return what a proxy answered, of which requests keeps the status only."""
+    response = requests.Response()
+    response.status_code = 407
+    response.raw = urllib3.HTTPResponse(io.BytesIO(), status=407, preload_content=False)
+    return response
 
 
 def _is_tls(error: Exception) -> bool:

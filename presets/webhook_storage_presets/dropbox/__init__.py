@@ -1,0 +1,350 @@
+"""Dropbox: a file for each artifact, by version 2 of its HTTP API.
+
+Rule: Dropbox compares the content hash of what comes in, this package that of what goes out; and
+no text that Dropbox sent is ever read as a template.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from webhook_storage import capture, document
+from webhook_storage.contracts import (
+    DEFAULT_TIMEOUT,
+    PLAIN,
+    Body,
+    Exchange,
+    Facts,
+    Request,
+    Response,
+    Sink,
+    StoreOptions,
+    Work,
+)
+from webhook_storage.errors import (
+    ConfigurationError,
+    ObjectNotFoundError,
+    TooLargeError,
+    UnsafeValueError,
+)
+from webhook_storage.filters import has_dot_segment
+from webhook_storage.kwargs import LiteralSecretWarning
+from webhook_storage.receipt import Receipt, Stat
+from webhook_storage.storage import Names, Storage
+from webhook_storage.template import escape, parse
+from webhook_storage.upload import in_parts
+from webhook_storage.webhook import Webhook
+from webhook_storage_presets.dropbox.answers import (
+    NOT_FOUND,
+    REFUSED,
+    compare,
+    members,
+    tags,
+    unexpected,
+)
+from webhook_storage_presets.dropbox.api import Api, kwargs_of
+from webhook_storage_presets.dropbox.commit import Commit, commit_of
+from webhook_storage_presets.dropbox.digest import BLOCK, HashingSink, content_hash
+from webhook_storage_presets.dropbox.listing import Listed
+from webhook_storage_presets.dropbox.session import Session
+
+__all__ = ["MAX_REQUEST", "MAX_SESSION", "Dropbox", "content_hash"]
+
+MAX_REQUEST = 150 * 1024 * 1024
+"""Most bytes that Dropbox takes in one request."""
+
+MAX_SESSION = 2**41 - 2**22
+"""Most bytes that Dropbox takes in one upload session."""
+
+_PART = 32 * 1024 * 1024
+_PAGE = 500
+"""Entries in a page of a listing; more could be longer than what is kept of an answer."""
+
+_MOST_RESETS = 3
+_COMMITTED = {"path", "mode", "autorename", "mute", "strict_conflict"}
+"""Fields that Dropbox is told of every file."""
+
+_CAPTURES = {"id": "json:/id", "rev": "json:/rev"}
+
+
+class Dropbox(Storage):
+    """Stores on Dropbox, each artifact in one file.
+
+    The access token needs the scopes ``files.content.write``, ``files.content.read`` and
+    ``files.metadata.read``. An artifact of more than 150 MiB goes in parts, by an upload session.
+
+    Dropbox does not tell upper from lower case in paths. A path outside of an app's own folder
+    begins at the root of the account.
+
+    Example:
+        >>> storage = Dropbox(path="/flows/${artifact.key}.flow", token="${DBOX_OAUTH2_TOKEN}")
+        >>> storage.mode
+        'overwrite'
+        >>> Storage.from_json(storage.to_json()) == storage
+        True
+    """
+
+    path: str = Field(
+        description="Where to store: a path from the root, with ${artifact.key}, ${flow.slug}, "
+        "${build.time} and their like for what differs from artifact to artifact."
+    )
+    token: str = Field(
+        "${DBOX_OAUTH2_TOKEN}", description="Placeholder of the OAuth 2 access token."
+    )
+    mode: Literal["add", "overwrite", "update"] = Field(
+        "overwrite",
+        description="What to do with a file that is there: 'overwrite' replaces it, 'add' refuses, "
+        "'update' replaces the revision of which this storage has the receipt and no other.",
+    )
+    autorename: bool = Field(
+        default=False,
+        description="Store under another name instead of refusing; give the receipt to fetch it.",
+    )
+    strict_conflict: bool = Field(
+        default=False,
+        description="Whether even the same bytes are in the way of 'add' and 'update'.",
+    )
+    mute: bool = Field(default=True, description="Whether the user's devices stay silent.")
+    session_above: Annotated[int, Field(ge=0, le=MAX_REQUEST)] = Field(
+        MAX_REQUEST, description="Number of bytes above which an artifact goes in parts."
+    )
+    part_size: Annotated[int, Field(ge=BLOCK, le=MAX_REQUEST, multiple_of=BLOCK)] = Field(
+        _PART, description="Number of bytes of a part, a multiple of 4 MiB."
+    )
+    content_origin: str = Field(
+        "https://content.dropboxapi.com", description="Beginning of the URLs that carry files."
+    )
+    api_origin: str = Field(
+        "https://api.dropboxapi.com", description="Beginning of the URLs that carry none."
+    )
+    timeout: tuple[float, float] = Field(
+        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
+    )
+    verify: bool | str = Field(
+        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
+    )
+    allow_http: bool = Field(
+        default=False, description="Whether it may go unencrypted to another machine."
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, text: str) -> str:
+        parse(text)
+        if not text.startswith("/") or text.endswith("/"):
+            raise ValueError("it begins with a slash and ends with a name, /flows/${artifact.key}")
+        return text
+
+    @field_validator("token")
+    @classmethod
+    def _check_token(cls, text: str) -> str:
+        if parse(text).is_literal:
+            message = (
+                "Dropbox: 'token' seems to hold a secret itself; write ${NAME} instead, so that it "
+                "is neither stored nor shown"
+            )
+            warnings.warn(message, LiteralSecretWarning, stacklevel=4)
+        return text
+
+    @field_validator("content_origin", "api_origin")
+    @classmethod
+    def _trim_origin(cls, text: str) -> str:
+        parse(text)
+        return text.removesuffix("/")
+
+    # --- exchanges --------------------------------------------------------------------------------
+
+    def store_exchange(
+        self, body: Body, facts: Facts, options: StoreOptions = PLAIN
+    ) -> Exchange[Receipt]:
+        """Upload; Dropbox stores nothing when the bytes changed on their way."""
+        if body.size > MAX_SESSION:
+            message = f"{body.size} bytes are more than the {MAX_SESSION} of one file on Dropbox"
+            raise TooLargeError(message, hint="store it in several artifacts")
+        commit = self._commit(facts, options)
+        if body.size > self.session_above:
+            session = Session(self._api, facts, commit, body.size)
+            response = yield from in_parts(
+                session, body, part_size=self.part_size, checkpoint=options.checkpoint
+            )
+            digest, route = session.hash.hexdigest(), "upload_session/finish"
+        else:
+            digest, route = (yield Work(partial(content_hash, body))), "upload"
+            response = yield from self._upload(body, facts, commit, digest)
+        url = f"{self.content_origin}/2/files/{route}"
+        wanted = {**_CAPTURES, "content_hash": "json:/content_hash"}
+        captures = capture.capture(wanted, response, url)
+        compare(self.path, captures.pop("content_hash"), digest, "says that it has stored")
+        return Receipt.of(url, body, facts, version=captures["rev"], captures=captures)
+
+    def _upload(self, body: Body, facts: Facts, commit: Commit, digest: str) -> Exchange[Response]:
+        """Upload by one request."""
+        request = self._upload_request(commit, facts, body, digest)
+        response = yield from self._api.call(request)
+        if response.status != REFUSED:
+            return response
+        earlier = yield from commit.earlier(self._api, response, facts, digest)
+        if earlier is None:
+            raise self._api.refusal(request, response, commit.meaning(tags(response)))
+        return earlier
+
+    def fetch_exchange(self, facts: Facts, sink: Sink) -> Exchange[Response]:
+        """Download, and compare the bytes with the hash that Dropbox has of them."""
+        hashing = HashingSink(sink)
+        request = self._api.download(self._place(facts), facts, hashing)
+        response = yield from self._api.call(request)
+        if response.status == REFUSED:
+            raise self._api.refusal(request, response)
+        metadata = document.parse(response.headers.get("dropbox-api-result", ""))
+        expected = metadata.get("content_hash") if isinstance(metadata, dict) else None
+        if not isinstance(expected, str):
+            raise unexpected(request, response, "without the header Dropbox-API-Result")
+        compare(self.path, expected, hashing.hash.hexdigest(), "sent")
+        return response
+
+    def stat_exchange(self, facts: Facts) -> Exchange[Stat | None]:
+        """Ask for the metadata; a folder is no artifact."""
+        request = self._api.ask("get_metadata", {"path": self._place(facts)}, facts)
+        response = yield from self._api.call(request)
+        if response.status == REFUSED:
+            if tags(response) == ("path", "not_found"):
+                return None
+            raise self._api.refusal(request, response)
+        entry = members(request, response)
+        size, rev, modified = (entry.get(name) for name in ("size", "rev", "server_modified"))
+        if entry.get(".tag") != "file":
+            return None
+        if not (isinstance(size, str) and isinstance(rev, str) and isinstance(modified, str)):
+            raise unexpected(request, response, "without size, rev and server_modified")
+        return Stat(size=int(size), version=rev, modified=modified)
+
+    def delete_exchange(self, facts: Facts) -> Exchange[None]:
+        """Delete one revision of one file.
+
+        Without a revision Dropbox would delete a folder too, with all that is in it. So it comes
+        from the receipt, and where there is none it is asked for.
+        """
+        rev = facts.get("receipt.rev")
+        if rev is None:
+            found = yield from self.stat_exchange(facts)
+            if found is None or found.version is None:
+                message = f"there is no file {self.path} on Dropbox"
+                raise ObjectNotFoundError(message, hint=NOT_FOUND.hint)
+            rev = found.version
+        argument = {"path": self._place(facts), "parent_rev": escape(rev)}
+        request = self._api.ask("delete_v2", argument, facts)
+        response = yield from self._api.call(request)
+        if response.status == REFUSED:
+            if response.attempts > 1 and tags(response)[-1:] == ("not_found",):
+                return  # an earlier attempt did it, and its answer was lost
+            raise self._api.refusal(request, response)
+
+    def list_exchange(self, facts: Facts) -> Exchange[Names]:
+        """List the folder, with those in it, and take the keys out of the paths."""
+        listed = Listed(self.path)
+        argument = {"path": listed.folder, "recursive": True, "limit": _PAGE}
+        first = request = self._api.ask("list_folder", argument, facts)
+        keys: dict[str, None] = {}
+        resets = 0
+        while True:
+            response = yield from self._api.call(request)
+            if response.status == REFUSED:
+                found = tags(response)
+                if found == ("path", "not_found"):
+                    return []  # Dropbox makes a folder with its first file
+                if found != ("reset",) or resets == _MOST_RESETS:
+                    raise self._api.refusal(request, response)
+                resets += 1
+                keys.clear()
+                request = first
+                continue
+            page = members(request, response)
+            keys |= dict.fromkeys(listed.keys(page.get("entries")))
+            if page.get("has_more") is not True:
+                return [*keys]
+            argument = {"cursor": escape(str(page.get("cursor")))}
+            request = self._api.ask("list_folder/continue", argument, facts)
+
+    def naming_facts(self) -> frozenset[str]:
+        """Return the facts in the path.
+
+        Names of flows are told apart as their slugs are, since Dropbox is blind to case.
+        """
+        facts = frozenset(parse(self.path).facts())
+        return facts - {"flow.name"} | {"flow.slug"} if "flow.name" in facts else facts
+
+    # --- the same in plain kwargs -----------------------------------------------------------------
+
+    def as_webhook(self) -> Webhook:
+        """Return a `Webhook` that stores in the same files, with all requests spelled out.
+
+        What one request cannot say is left out: the content hash, `exists` and `list`. It deletes
+        by receipt only. Flows that wait to be built stay here.
+
+        Raises:
+            ConfigurationError: When the mode is ``update``, of which each request is another.
+        """
+        if self.mode == "update":
+            message = "mode 'update' names another revision each time, which plain kwargs cannot"
+            raise ConfigurationError(message, path="mode", hint="use 'overwrite' or 'add'")
+        place = "${receipt.id}" if self.autorename else self.path
+        delete = self._api.ask("delete_v2", {"path": place, "parent_rev": "${receipt.rev}"}, {})
+        return Webhook(
+            kwargs_of(self._upload_request(self._commit({}, PLAIN), {}, None)),
+            "POST",
+            kwargs_of(self._api.download(place, {}, None)),
+            "POST",
+            delete_request={**kwargs_of(delete), "method": "POST"},
+            captures=_CAPTURES,
+            idempotent=self.mode == "overwrite",
+            allow_http=self.allow_http,
+            **self.model_dump(include=set(Storage.model_fields)),
+        )
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    @property
+    def _api(self) -> Api:
+        return Api(
+            content_origin=self.content_origin,
+            api_origin=self.api_origin,
+            path=self.path,
+            token=self.token,
+            common={
+                "timeout": self.timeout, "verify": self.verify, "allow_http": self.allow_http
+            },
+        )  # fmt: skip
+
+    def _commit(self, facts: Facts, options: StoreOptions) -> Commit:
+        """Return what an upload says of the file."""
+        self._check_values(facts)
+        configured = self.model_dump(include=_COMMITTED)
+        earlier = self.receipts.get(facts.get("artifact.key", ""))
+        return commit_of(configured, options, earlier.captures.get("rev") if earlier else None)
+
+    def _upload_request(
+        self, commit: Commit, facts: Facts, body: Body | None, digest: str | None = None
+    ) -> Request:
+        hashed = {} if digest is None else {"content_hash": digest}
+        argument = {**commit.argument, **hashed}
+        return self._api.upload("upload", argument, facts, body, idempotent=commit.idempotent)
+
+    def _place(self, facts: Facts) -> str:
+        """Return the template of the path; a file that was renamed is known by its id only."""
+        self._check_values(facts)
+        return "${receipt.id}" if self.autorename and "receipt.id" in facts else self.path
+
+    def _check_values(self, facts: Facts) -> None:
+        """Refuse keys that climb out of their folder.
+
+        Raises:
+            UnsafeValueError: When one does.
+        """
+        for name in parse(self.path).facts():
+            if has_dot_segment(facts.get(name, "")):
+                message = f"${{{name}}}: its value has a '.' or '..' segment, which leaves the path"
+                raise UnsafeValueError(message, names=(name,))

@@ -1,0 +1,1 @@
+"""Parsers fed with anything, for as long as one likes: ``python -m tests.fuzz``."""

@@ -1,0 +1,227 @@
+"""The attempts of one request, and the operation that it belongs to."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from webhook_storage.answer import Reply, describe, out_of_time
+from webhook_storage.contracts import Deadline, Request
+from webhook_storage.download import Download
+from webhook_storage.effects import Waiting
+from webhook_storage.errors import ConnectError
+from webhook_storage.retry import IDEMPOTENT_METHODS, RETRY_STATUSES, parse_retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from webhook_storage.contracts import Body, Response, WireRequest
+    from webhook_storage.effects import Steps
+    from webhook_storage.errors import TransportError
+    from webhook_storage.pace import Pace
+    from webhook_storage.retry import RetryPolicy
+    from webhook_storage.secret import Redactor
+    from webhook_storage.template import Reference
+    from webhook_storage.values import Values
+
+log = logging.getLogger("webhook_storage")
+
+_LINE = (
+    "%(method)s %(url)s: %(outcome)s, %(seconds).3f s, %(bytes_up)d bytes up, %(bytes_down)d down"
+)
+
+
+class Course:
+    """What is known of an operation so far.
+
+    Attributes:
+        policy: When to send again.
+        deadline: When it is given up, None when it is not.
+        redactors: Take the values of its requests out of text.
+        wanted: The secrets that the exchange has got for itself.
+    """
+
+    __slots__ = ("_latest", "deadline", "policy", "redactors", "wanted")
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self.policy = policy
+        self.deadline = None if policy.total is None else Deadline(policy.total)
+        self.redactors: list[Redactor] = []
+        self.wanted: list[Reference] = []
+        self._latest: Values | None = None
+
+    def knows(self, values: Values) -> None:
+        """Keep what takes the values of a request out of text, once for all parts of an upload."""
+        if self._latest is None or not values.same_as(self._latest):
+            self._latest = values
+            self.redactors.append(values.redactor)
+
+    def at_most(self, seconds: float) -> float:
+        """Return a pause, and no longer one than there is time."""
+        bounds = [seconds, self.policy.max_delay]
+        if self.deadline is not None:
+            bounds.append(self.deadline.remaining())
+        return min(bounds)
+
+    def timed(self, wire: WireRequest) -> WireRequest:
+        """Return a request that waits for no longer than there is time."""
+        if self.deadline is None:
+            return wire
+        left = max(self.deadline.remaining(), _SHORTEST)
+        connect, wait = wire.timeout
+        return wire.changed(
+            timeout=(min(connect, left), min(wait, left)),
+            body=None if wire.body is None else _TimedBody(wire.body, self.deadline),
+        )
+
+
+_SHORTEST = 0.001
+"""Seconds; clients take 0 for no limit."""
+
+
+class _TimedBody:
+    """A body that ends with the time of its operation, however slowly it is taken."""
+
+    def __init__(self, body: Body, deadline: Deadline) -> None:
+        self._body = body
+        self._deadline = deadline
+
+    @property
+    def size(self) -> int:
+        return self._body.size
+
+    def chunks(self) -> Iterator[bytes]:
+        for chunk in self._body.chunks():
+            if not self._deadline.remaining():
+                raise out_of_time()
+            yield chunk
+
+    def sha256(self) -> str:
+        return self._body.sha256()
+
+
+class Tries:
+    """The attempts of one request.
+
+    Args:
+        request: What is sent.
+        course: The operation that it belongs to.
+        pace: How fast its server is asked.
+
+    Attributes:
+        download: What has come of the artifact so far, None when the answer is kept in memory.
+        history: What came of each attempt.
+        started: When the last one began.
+    """
+
+    __slots__ = (
+        "_course", "_pace", "_request", "_since", "_stalled", "download", "history", "started",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, course: Course, pace: Pace) -> None:
+        self._request = request
+        self._course = course
+        self._pace = pace
+        self._since = self.started = time.monotonic()
+        self._stalled = 0
+        self.history: list[str] = []
+        self.download = None if request.sink is None else Download(request.sink)
+
+    @property
+    def elapsed(self) -> float:
+        """Return the seconds since the last attempt began."""
+        return time.monotonic() - self.started
+
+    def wait(self, pause: float | None = None) -> Steps[None]:
+        """Wait for a pause, and at least until it is this request's turn."""
+        turn = self._pace.turn(pause or 0.0)
+        if pause is None and not turn.seconds:
+            return
+        while (yield from self._stand_in_line(turn.seconds)) and not self._pace.holds(turn):
+            turn = self._pace.turn()
+
+    def _stand_in_line(self, seconds: float) -> Steps[bool]:
+        """Wait, piece by piece; return False when the policy lets nobody wait for so long."""
+        while True:
+            piece = self._course.at_most(seconds)
+            yield Waiting(piece)
+            seconds -= piece
+            if seconds <= 0 or piece <= 0:
+                return seconds <= 0
+
+    def begin(self) -> None:
+        """Begin one more."""
+        self.started = time.monotonic()
+
+    def end(self, outcome: Reply | TransportError) -> None:
+        """Take note of what came of it."""
+        self.history.append(describe(outcome))
+        self._stalled += 1
+        if self.download is not None and self.download.advanced():
+            self._stalled, self._since = 1, time.monotonic()
+        if not isinstance(outcome, Reply):
+            return
+        if outcome.status in _TOO_FAST:
+            asked = parse_retry_after(outcome.headers.get("retry-after"))
+            self._pace.refused(self.started, asked and min(asked, self._course.policy.max_delay))
+        elif outcome.status < _FAULTS:
+            self._pace.served(self.started)
+
+    def unauthorized(self, outcome: Reply | TransportError) -> bool:
+        """Tell whether newer secrets might be taken."""
+        return isinstance(outcome, Reply) and outcome.status == _UNAUTHORIZED
+
+    def pause_after(self, response: Response) -> float | None:
+        """Return the seconds after which to ask again though the exchange gets this answer."""
+        again = self._request.retry_when
+        if again is None or response.status not in self._request.returns or not again(response):
+            return None
+        return self._delay(response.headers.get("retry-after"))
+
+    def pause(self, outcome: Reply | TransportError) -> float | None:
+        """Return the seconds to wait before sending again, or None not to."""
+        repeatable = self._request.idempotent
+        if repeatable is None:
+            repeatable = self._request.method in IDEMPOTENT_METHODS
+        if not isinstance(outcome, Reply):
+            again = outcome.retryable and (repeatable or isinstance(outcome, ConnectError))
+            return self._delay(None) if again else None
+        if outcome.status == _NO_SUCH_RANGE and self.download and self.download.position:
+            self.download.forget()
+            return self._delay(None)
+        if outcome.status not in RETRY_STATUSES or not repeatable:
+            return None
+        return self._delay(outcome.headers.get("retry-after"))
+
+    def log(self, outcome: Reply | TransportError, pause: float | None = None) -> None:
+        """Tell of the last attempt, in a line and in fields."""
+        if not log.isEnabledFor(logging.INFO):
+            return
+        body = self._request.body
+        fields = {
+            "method": self._request.method,
+            "url": self._request.url,
+            "outcome": self.history[-1],
+            "attempt": len(self.history),
+            "seconds": round(self.elapsed, 3),
+            "bytes_up": body.size if body is not None else 0,
+            "bytes_down": outcome.size if isinstance(outcome, Reply) else 0,
+            "retry_in": None if pause is None else round(pause, 3),
+        }
+        line = _LINE if pause is None else _LINE + ", again in %(retry_in).3f s"
+        log.info(line, fields, extra={"webhook_storage": fields})
+
+    def _delay(self, retry_after: str | None) -> float | None:
+        course = self._course
+        elapsed = time.monotonic() - self._since
+        pause = course.policy.delay(attempt=self._stalled, elapsed=elapsed, retry_after=retry_after)
+        if pause is None or course.deadline is None or pause < course.deadline.remaining():
+            return pause
+        return None
+
+
+_UNAUTHORIZED, _NO_SUCH_RANGE, _FAULTS = 401, 416, 500
+
+_TOO_FAST = frozenset({429, 503})
+"""503 is what S3 and nginx answer to too many requests, and mostly without a ``Retry-After``."""

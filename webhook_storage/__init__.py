@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from webhook_storage.errors import WebhookStorageError
 from webhook_storage.kwargs import LiteralSecretWarning
+from webhook_storage.network import Network
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.retry import RetryPolicy
 from webhook_storage.sender import Sender, current_sender
@@ -20,6 +21,7 @@ from webhook_storage.webhook import Webhook
 
 __all__ = [
     "LiteralSecretWarning",
+    "Network",
     "Receipt",
     "RetryPolicy",
     "Sender",

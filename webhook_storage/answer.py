@@ -47,6 +47,9 @@ _SHOWN = 512
 _MOST_SHOWN = 8
 """Most attempts whose outcome a message tells."""
 
+_WHOLE = frozenset({HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION})
+"""Statuses of an answer that holds all that was asked for."""
+
 _LONGEST_NUMBER = 20
 """Digits of a length that are read; no length of more is one."""
 
@@ -160,8 +163,7 @@ class Receiver:
             self._place(self._download)
         announced = self._headers.get("content-length", "")
         has_body = request.method != "HEAD" and status not in {204, 304}
-        known = has_body and announced.isascii() and announced.isdigit()
-        self._expected = int(announced[:_LONGEST_NUMBER]) if known else None
+        self._expected = number(announced) if has_body else None
 
     def _place(self, download: Download) -> None:
         """Go on where the last attempt ended, or begin anew."""
@@ -237,6 +239,8 @@ def _is_success(status: int, request: Request) -> bool:
         return status in request.accept
     if status == PARTIAL:  # a part that nobody asked for would pass for the whole
         return _asks_for_a_part(request)
+    if request.sink is not None:  # what comes otherwise is no artifact, or not yet
+        return status in _WHOLE
     return 200 <= status < 300  # noqa: PLR2004 - a 2xx is a success
 
 
@@ -267,15 +271,34 @@ def check_digest(what: str, expected: str, actual: str) -> None:
     Raises:
         IntegrityError: When they differ.
     """
-    if not hmac.compare_digest(expected.lower(), actual):
+    if not hmac.compare_digest(expected.lower().encode(errors="replace"), actual.encode()):
         message = f"{what}: what came back has another SHA-256 than what was stored"
         raise IntegrityError(message, hint="it was replaced or altered since; store it again")
+
+
+def number(text: str) -> int | None:
+    """Return the whole number that a header says, None when it is none."""
+    known = text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER
+    return int(text) if known else None
 
 
 def header(response: Response, name: str) -> str | None:
     """Return a header, None where there is none, or the server echoes a secret in it."""
     text = response.headers.get(name)
     return None if text is None or response.echoes is None or response.echoes(text) else text
+
+
+_NOTHING_DONE = frozenset({"401", "409", "412", "425", "429", "ConnectError"})
+"""What may come of an attempt that has certainly changed nothing."""
+
+
+def maybe_done(history: Sequence[str]) -> bool:
+    """Tell whether an attempt before the last may have done what it asked for.
+
+    Args:
+        history: What came of each attempt.
+    """
+    return any(outcome not in _NOTHING_DONE for outcome in history[:-1])
 
 
 def describe(outcome: Reply | TransportError) -> str:

@@ -49,9 +49,8 @@ class BytesBody:
         return len(self._data)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield all bytes, in one piece."""
-        if self._data:
-            yield self._data
+        """Yield all bytes."""
+        yield from self.span(0, len(self._data))
 
     def span(self, start: int, size: int) -> Iterator[bytes]:
         """Yield a part of the bytes, see `span`."""
@@ -118,12 +117,13 @@ class PathBody:
         path: Path of a regular file.
     """
 
-    __slots__ = ("_path", "_size")
+    __slots__ = ("_found", "_path", "_size")
 
     def __init__(self, path: Path) -> None:
         """Look at the file's size."""
         self._path = path
-        self._size = path.stat().st_size
+        self._found = path.stat()
+        self._size = self._found.st_size
 
     @property
     def size(self) -> int:
@@ -137,6 +137,10 @@ class PathBody:
     def span(self, start: int, size: int) -> Iterator[bytes]:
         """Yield a part of the bytes, see `span`."""
         with told_with_path(self._path), self._path.open("rb") as file:
+            if not os.path.samestat(os.fstat(file.fileno()), self._found):
+                # As many bytes of another file as were announced would be neither of the two.
+                message = "the source was replaced by another file while it was stored"
+                raise IntegrityError(message, hint="store it again when nothing writes to it")
             file.seek(start)
             yield from _read(file.read, size)
 

@@ -39,6 +39,8 @@ def _check_pattern(pattern: str, where: str) -> None:
             fault = "the regular expression of a capture has exactly one group"
     except re.error as error:
         fault = f"the regular expression is malformed at offset {error.pos}"
+    except (OverflowError, RecursionError):
+        fault = "the regular expression repeats or nests too often"
     if fault:
         raise ConfigurationError(fault, path=where)
 
@@ -87,7 +89,8 @@ def select_all(pointer: str, response: Response) -> list[str]:
     """Return all texts that a pointer leads to; ``*`` in it stands for every entry.
 
     Raises:
-        UnexpectedAnswerError: When the answer is no JSON, or has nothing where the list should be.
+        UnexpectedAnswerError: When the answer is no JSON, or has nothing where the list should be,
+            or one of the texts is one of the request's secrets, echoed.
 
     Example: ``/*/name`` in ``[{"name": "a"}, {"name": "b"}]`` is ``["a", "b"]``.
     """
@@ -99,7 +102,12 @@ def select_all(pointer: str, response: Response) -> list[str]:
             hint = "compare 'keys' in list_request with an answer of the service"
             raise UnexpectedAnswerError(message, status=response.status, hint=hint)
         nodes = [child for node in nodes for child in _children(node, step)]
-    return [node for node in nodes if isinstance(node, str)]
+    texts = [node for node in nodes if isinstance(node, str)]
+    if response.echoes is not None and response.echoes("\n".join(texts)):
+        message = f"the answer has a secret of the request at {pointer}; it is not shown"
+        hint = "take another text of the answer by 'keys' in list_request"
+        raise UnexpectedAnswerError(message, status=response.status, hint=hint)
+    return texts
 
 
 def _leads_on(node: Any, step: str) -> bool:

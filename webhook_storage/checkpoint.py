@@ -101,13 +101,13 @@ class FileCheckpoint:
 
     def __init__(self, path: str | Path, about: Mapping[str, str]) -> None:
         """Touch nothing yet."""
-        self.path = Path(os.path.realpath(path))
-        self.state: dict[str, Any] | None = None
-        self._about = dict(about)
-        self._lock: int | None = None
-        self._ended = False
         # An interrupted event loop leaves behind a thread that may still be writing.
         self._busy = threading.Lock()
+        self._lock: int | None = None
+        self._ended = False
+        self._about = dict(about)
+        self.state: dict[str, Any] | None = None
+        self.path = Path(os.path.realpath(path))
 
     def __enter__(self) -> Self:
         """Open it."""

@@ -176,7 +176,7 @@ def _value(text: str) -> Any:
     """Return a value as a TOML file spells it; text can do without its quotes."""
     try:
         document = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return text
     return document["value"] if len(document) == 1 else text
 
@@ -199,9 +199,14 @@ def _read(path: Path) -> dict[str, Any]:
         place = _PLACE.search(str(error))
         message = f"{path.name} is no TOML ({place[1] if place else 'somewhere'})"
         hint = "texts stand in quotes, tables in brackets"
+    except RecursionError:
+        message = f"{path.name} is no TOML that can be read: it is nested too deep"
+        hint = "tables and lists need few levels here"
     except (OSError, UnicodeDecodeError) as error:
         message = f"the configuration file {str(path)!r} cannot be read ({type(error).__name__})"
         hint = "it is a text file in UTF-8"
+    except ValueError:  # Python reads no number of more than some thousand digits
+        message, hint = f"{path.name} holds a number that is too long", "shorten it"
     raise ConfigurationError(message, hint=hint)
 
 

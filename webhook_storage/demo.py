@@ -134,7 +134,7 @@ def _run_elsewhere(console: Console, definitions: list[str], own: _Secrets) -> N
     environments = {
         "right": own.environment(),
         "wrong password": {**own.environment(), PASSWORD: "a guess"},
-        "wrong key": {**own.environment(), KEY: "a guess"},
+        "wrong key": {**own.environment(), KEY: "a guess of a signing key"},
         "no key": {PASSWORD: own.password},
     }
     with ThreadPoolExecutor() as pool:

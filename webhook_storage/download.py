@@ -26,6 +26,10 @@ PARTIAL = 206
 _SETTLED = 60.0
 """Seconds between a change and the answer that make a time as good as a version (8.8.2.2)."""
 
+_SAME_TAG = 2.0
+"""Seconds within which a file that changes again may keep its tag: nginx makes it of
+time and size."""
+
 _WORTH = 256 * 1024
 """Bytes by which a download must advance to count as progress."""
 
@@ -166,13 +170,21 @@ class Download:
 def _validator(headers: Mapping[str, str]) -> str:
     """Return what names this version and no other, empty when nothing does."""
     tag = headers.get("etag", "")
+    age = _age(headers)
     if _STRONG.fullmatch(tag):
-        return tag
+        return tag if age is None or age >= _SAME_TAG else ""
+    return headers["last-modified"] if not tag and age is not None and age >= _SETTLED else ""
+
+
+def _age(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds since the last change, by the server's clock; None when it says nothing.
+
+    A time is sent back as it came, so it must have the form of RFC 9110, section 5.6.7.
+    """
     changed, now = headers.get("last-modified", ""), headers.get("date", "")
-    if tag or not _TIME.fullmatch(changed):
-        return ""
+    if not _TIME.fullmatch(changed):
+        return None
     try:
-        age = (parsedate_to_datetime(now) - parsedate_to_datetime(changed)).total_seconds()
+        return (parsedate_to_datetime(now) - parsedate_to_datetime(changed)).total_seconds()
     except (ValueError, TypeError, OverflowError):
-        return ""
-    return changed if age >= _SETTLED else ""
+        return None

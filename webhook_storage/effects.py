@@ -23,7 +23,7 @@ from webhook_storage.secret import redacted_logs
 if TYPE_CHECKING:
     from webhook_storage.answer import Receiver, Reply
     from webhook_storage.contracts import Body, Transport, WireRequest
-    from webhook_storage.values import Values
+    from webhook_storage.secret import Redactor
 
 T = TypeVar("T")
 
@@ -76,8 +76,8 @@ class Waiting:
         event = _interrupted.get()
         if event is None:
             time.sleep(self._seconds)
-        else:
-            event.wait(self._seconds)
+        elif event.wait(self._seconds):
+            raise KeyboardInterrupt
 
     async def aperform(self) -> None:
         """Do it and let others go on."""
@@ -114,9 +114,9 @@ class Sharing:
             interruptible(event),
             ThreadPoolExecutor(min(self._limit, len(self._runs) or 1)) as pool,
         ):
-            futures = [pool.submit(copy_context().run, self._run, steps) for steps in self._runs]
             try:
-                results = [future.result() for future in futures]
+                begun = [pool.submit(copy_context().run, self._run, steps) for steps in self._runs]
+                results = [future.result() for future in begun]
             except BaseException:
                 self._failed = True  # an interruption: those that wait do not begin
                 event.set()
@@ -179,16 +179,16 @@ class Sending:
     """Send a request once and take the answer in whole."""
 
     def __init__(
-        self, transport: Transport, wire: WireRequest, receiver: Receiver, values: Values
+        self, transport: Transport, wire: WireRequest, receiver: Receiver, redactor: Redactor
     ) -> None:
         self._transport = transport
         self._wire = wire
         self._receiver = receiver
-        self._values = values
+        self._redactor = redactor
 
     def perform(self) -> Reply:
         """Do it and block."""
-        with redacted_logs(self._values.redactor):
+        with redacted_logs(self._redactor):
             answer = self._transport.send(_watched(self._wire))
             try:
                 self._receiver.begin(answer.status, answer.headers)
@@ -203,7 +203,7 @@ class Sending:
 
     async def aperform(self) -> Reply:
         """Do it and let others go on."""
-        with redacted_logs(self._values.redactor):
+        with redacted_logs(self._redactor):
             answer = await self._transport.asend(self._wire)
             try:
                 self._receiver.begin(answer.status, answer.headers)

@@ -83,7 +83,7 @@ def slugify(name: str) -> str:
     words = "".join(char if char.isalnum() else " " for char in kept.lower()).split()
     lost = any(not char.isascii() and not unicodedata.combining(char) for char in plain)
     if lost or not words:
-        words.append(hashlib.sha256(name.encode()).hexdigest()[:8])
+        words.append(hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8])
     return "-".join(words)
 
 

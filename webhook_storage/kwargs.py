@@ -22,6 +22,12 @@ _KWARGS = (
 _CREDENTIALS = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "x-auth-token", "cookie"}
 )
+_DEEPEST = 100
+"""Levels of mappings and lists in one another."""
+
+_LONGEST_TIMEOUT = 1_000_000
+"""Seconds; clients hand more on to systems that cannot count so far."""
+
 _BARE_NAME = re.compile(r"(?<!\$)\$([A-Z_][A-Z0-9_]{2,})")
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
@@ -67,12 +73,22 @@ def check_method(method: object, path: str) -> None:
         raise ConfigurationError(message, path=path)
 
 
-def plain_data(value: Any, path: str = "") -> Any:
-    """Return the value as JSON would give it back."""
+def plain_data(value: Any, path: str = "", depth: int = 0) -> Any:
+    """Return the value as JSON would give it back.
+
+    Raises:
+        ValueError: When it holds more than plain data, or is nested deeper than anybody nests.
+    """
+    if depth > _DEEPEST:
+        message = f"it is nested more than {_DEEPEST} deep"
+        raise ValueError(message)
     if isinstance(value, Mapping):
-        return {str(name): plain_data(child, f"{path}.{name}") for name, child in value.items()}
+        return {
+            str(name): plain_data(child, f"{path}.{name}", depth + 1)
+            for name, child in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [plain_data(child, path) for child in value]
+        return [plain_data(child, path, depth + 1) for child in value]
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     where = f"{path.removeprefix('.')} is a" if path else "this is a"
@@ -167,7 +183,11 @@ def _is_timeouts(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and (0 < value <= _LONGEST_TIMEOUT)
+    )
 
 
 _SHAPES: dict[str, tuple[Any, str]] = {
@@ -182,7 +202,7 @@ _SHAPES: dict[str, tuple[Any, str]] = {
     "auth": (_is_pair, 'a list of user and password, ["me", "${PASSWORD}"]'),
     "timeout": (
         lambda value: _is_number(value) or _is_timeouts(value),
-        "a number of seconds, or a list of two: to connect, and to wait",
+        "a number of seconds up to a million, or a list of two: to connect, and to wait",
     ),
     "verify": (
         lambda value: isinstance(value, (bool, str)),

@@ -49,18 +49,16 @@ from webhook_storage.errors import (
 from webhook_storage.facts import NAMING, StoreFacts, artifact_facts, flow_facts, receipt_facts
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.template import Placeholder, Reference, parse
+from webhook_storage.trust import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from webhook_storage.flows import Admitted, Packed, Trust
+    from webhook_storage.flows import Admitted, Packed, Trust, Verified
     from webhook_storage.secret import SecretValue
 
 Verify: TypeAlias = Literal["after"]
 """When to look whether what is there is what was stored."""
-
-_STAGES = "stages-1"
-"""How a header calls a payload that was compressed or encrypted by this version's `stages`."""
 
 Names: TypeAlias = list[str]
 """Spelled out here, because inside of the class `list` is the operation."""
@@ -316,7 +314,7 @@ class Operations(Definition):
         plain = BytesBody(parcel.packed.payload)
         body = yield from self._encoded(plain, self._payload_name(parcel.name))
         payload: bytes = yield Work(lambda: b"".join(body.chunks()))
-        return parcel.packed.staged(payload, _STAGES)
+        return parcel.packed.staged(payload, STAGES)
 
     def _payload_name(self, flow: str) -> str:
         """Return the name to which a flow's payload is bound; a script may hold several flows."""
@@ -348,6 +346,19 @@ class Operations(Definition):
             must_decode=bool(self.encryption_keys),
         )
         return cast("Admitted", (yield Work(admit)))
+
+    def _verify_flow(self, name: str) -> Exchange[Verified]:
+        receipt = self._flow_receipt(name) if name in self.flows else None
+        return (
+            yield from flow_format.verify_flow(
+                partial(self._fetch_sealed, name),
+                self.signing_keys,
+                name=name,
+                script=self.stored_as_script,
+                pinned=receipt.sha256 if receipt else None,
+                must_decode=bool(self.encryption_keys),
+            )
+        )
 
     def _fetch_sealed(self, name: str, sink: Sink) -> Exchange[Response]:
         """Fetch a flow as it is stored.

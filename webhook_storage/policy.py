@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from webhook_storage.contracts import Forbidden
 from webhook_storage.errors import ConfigurationError, SecretForbiddenError
+from webhook_storage.origin import origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from webhook_storage.template import Reference
 
 _MOST_SHOWN = 5
-_PORTS = {"http": "80", "https": "443"}
-_AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/?#\\@]*@)?([^/?#\\@]*)(?:[/?#]|$)")
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]+))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,12 +171,11 @@ def _normal(text: str) -> str:
 
 def _authority(url: str) -> tuple[str, str]:
     """Return host and port of a URL; what is no server's has neither."""
-    # Not by urlsplit, which keeps what it has split.
-    parts = _AUTHORITY.match(url)
-    host = _HOST.fullmatch(parts[2].lower()) if parts else None
-    if parts is None or host is None:
+    where = origin(url)
+    if not where.scheme or not where.host:
         return "", ""
-    return host[1], host[2] or _PORTS.get(parts[1].lower(), "")
+    host = f"[{where.host}]" if ":" in where.host else where.host
+    return host, str(where.port or "")
 
 
 def _is_host(authority: tuple[str, str], pattern: str) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from webhook_storage.answer import Reply
     from webhook_storage.secret import Redactor
 
+_SEE_OTHER = 303
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NEUTRAL = [("Accept", "*/*"), ("Accept-Encoding", "identity"), ("User-Agent", "webhook-storage")]
 """All that another origin gets to see; none of it comes from a template."""
@@ -47,9 +48,10 @@ def next_hop(
     if not left:
         refuse("that is one redirect too many", "the server sends in a circle; give the final URL")
     if not reading and reply.status in {301, 302, 303}:
-        refuse(
-            "following would turn the request into a GET; nothing was stored", _advice(wire, url)
-        )
+        lost = "following would turn the request into a GET"
+        # 303 is the answer of who has done something (RFC 9110, section 15.4.4).
+        stored = "it may be stored" if reply.status == _SEE_OTHER else "nothing was stored"
+        refuse(f"{lost}; {stored}", _advice(wire, url))
     if here.scheme == "https" and there.scheme != "https":
         refuse("it leads from https to an unprotected connection", "give the final https URL")
     if origin.same_origin(wire.url, url):

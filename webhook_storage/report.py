@@ -142,7 +142,9 @@ class Report:
         failures, total = self.failures, sum(self.counts.values())
         shown = "; ".join(f"{item.key!r} ({item.error})" for item in failures[:_SHOWN])
         more = f"; and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
+        left = self.counts.get("not begun", 0)
         said = [f"{len(failures)} of {total} items failed: {shown}{more}"] if failures else []
+        said += [f"{left} of {total} items were not begun"] if left and not failures else []
         said += [f"stopped: {self.stopped}"] if self.stopped else []
         raise BulkError(
             "; ".join(said),

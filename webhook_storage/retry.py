@@ -14,6 +14,10 @@ IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRAC
 """Methods of which sending twice does the same as once (RFC 9110, section 9.2.2)."""
 
 
+_MOST_DOUBLINGS = 64
+"""From there on every bound is the longest pause."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """When to try again: full jitter between attempts, and an end to it all.
@@ -53,7 +57,7 @@ class RetryPolicy:
             return None
         asked = parse_retry_after(retry_after)
         if asked is None:
-            bound = min(self.max_delay, self.initial_delay * 2 ** (attempt - 1))
+            bound = min(self.max_delay, self.initial_delay * 2 ** min(attempt - 1, _MOST_DOUBLINGS))
             pause = random.uniform(0, bound)  # noqa: S311 - spreads load, guards nothing
         else:
             pause = min(asked, self.max_delay)

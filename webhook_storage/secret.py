@@ -14,7 +14,7 @@ import logging
 import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn, Self, SupportsIndex, final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from xml.sax.saxutils import escape as xml_escape
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ _SHORTEST = 6
 """A shorter value occurs in innocent text; a text that may hold one is dropped as a whole."""
 
 _JSON_IN_HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+_UTF_16 = re.compile(r"\\u([0-9A-Fa-f]{4})")
+_ENDLESS = re.compile("&#[0-9]{20,}")
+"""A reference to no character, with more digits than Python may read."""
 
 _LIBRARIES = (
     "aiohttp", "azure", "boto3", "botocore", "google", "h2", "hpack", "httpcore", "httpx", "httpx2",
@@ -149,21 +152,42 @@ class Redactor:
         return any(form.reveal() in text for form in self._all_forms()) or self._is_escaped_in(text)
 
     def _is_escaped_in(self, text: str) -> bool:
-        """Tell whether a secret stands in a text that was escaped more than once.
+        """Tell whether a secret stands in a text that was escaped otherwise, or more than once.
 
         A log of bytes that hold a repr looks so; how often it was escaped cannot be known.
         """
-        if "\\" not in text:
+        plain = [other.replace("\\", "") for other in _unescaped(text)]
+        if not plain:
             return False
-        plain = text.replace("\\", "")
         bare = (form.reveal().replace("\\", "") for form in self._all_forms())
-        return any(form in plain for form in bare if form)
+        return any(form in other for form in bare if form for other in plain)
 
     def _all_forms(self) -> list[SecretValue]:
         """Return what to look for, the longest first."""
         if self._forms is None:
             self._forms = [SecretValue(form) for form in _forms(self._values)]
         return self._forms
+
+
+def _unescaped(text: str) -> Iterator[str]:
+    """Yield the text with its escapes undone, one kind after the other; nothing when it has none.
+
+    Frameworks escape characters that need it not, and each of them others: all that could be
+    special in HTML, or all but letters and digits.
+    """
+    if "\\" in text:
+        yield text
+    if "\\u" in text:
+        units = _UTF_16.sub(lambda match: chr(int(match[1], 16)), text)
+        # What is beyond 16 bits is two escapes.
+        text = units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        yield text
+    if "&" in text:
+        text = html.unescape(_ENDLESS.sub("", text))
+        yield text
+    if "%" in text:
+        yield unquote(text)
+        yield unquote_plus(text)
 
 
 def _forms(values: Iterable[SecretValue]) -> list[str]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import threading
 from contextvars import ContextVar
+from fnmatch import fnmatchcase
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from webhook_storage import config, registry
-from webhook_storage.answer import Receiver, Reply, check_sent, refusal
+from webhook_storage.answer import Receiver, Reply, check_sent, out_of_time, refusal
 from webhook_storage.artifact import MeasuredBody
 from webhook_storage.contracts import (
     Exchange,
@@ -34,13 +36,14 @@ from webhook_storage.errors import (
     WebhookStorageError,
 )
 from webhook_storage.leaving import mask, presentable
+from webhook_storage.origin import origin
 from webhook_storage.pace import Pace
 from webhook_storage.preview import Preview, preview
 from webhook_storage.redirect import next_hop
 from webhook_storage.render import render, templates
 from webhook_storage.resolution import Resolution
 from webhook_storage.secret import SecretValue
-from webhook_storage.template import Reference, parse
+from webhook_storage.template import Placeholder, Reference, parse
 from webhook_storage.tries import Course, Tries
 from webhook_storage.values import Values, ask
 
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MAX_HOPS = 5
+_MOST_PACES = 1024
 
 
 class Sender:
@@ -230,8 +234,7 @@ class Sender:
             # An exchange has seen answers, which may echo a secret, and may be somebody else's.
             # An error of ours that it passes on is masked where that is needed.
             if error is not answer:
-                for redactor in course.redactors:
-                    mask(error, redactor)
+                mask(error, course.redactor)
             raise
         finally:
             exchange.close()
@@ -255,6 +258,7 @@ class Sender:
         texts = [(name, parse(text)) for name, text in wanted.templates.items()]
         values = yield from ask(self.resolution, texts, {})
         course.wanted += values.references
+        course.knows(values)
         return values.fill(wanted.templates)
 
     def _rehearse(self, exchange: Exchange[Any]) -> Steps[Preview]:
@@ -270,7 +274,7 @@ class Sender:
         """Send one request until it is answered, refused for good, or the retry policy gives up."""
         values = yield from ask(self.resolution, templates(request), request.facts)
         course.knows(values)
-        tries, renewed = Tries(request, course, self._pace(request)), False
+        tries, renewed, held = Tries(request, course, self._pace(request, values)), False, 0
         yield from tries.wait()
         while True:
             if isinstance(request.body, MeasuredBody):
@@ -278,8 +282,10 @@ class Sender:
             tries.begin()
             outcome = yield from self._attempt(request, values, course, tries.download)
             tries.end(outcome)
+            # A credential that has brought the download on may have expired meanwhile.
+            renewed = renewed and tries.position <= held
             if isinstance(outcome, Reply) and outcome.good:
-                response = outcome.response(tries.history, values.redactor)
+                response = outcome.response(tries.history, course.redactor)
                 pause = tries.pause_after(response)
                 if pause is None:
                     tries.log(outcome)
@@ -287,25 +293,30 @@ class Sender:
                     return response
             elif tries.unauthorized(outcome) and not renewed:
                 tries.log(outcome)
-                renewed = True
+                renewed, held = True, tries.position
                 newer = yield from self._renew(request, values)
                 if newer is not None:
                     values = newer
                     course.knows(values)
                     continue
-                raise refusal(request, outcome, tries.history, values.redactor)
+                raise refusal(request, outcome, tries.history, course.redactor)
             else:
                 pause = tries.pause(outcome)
             tries.log(outcome, pause)
             if pause is None:
-                raise refusal(request, outcome, tries.history, values.redactor)
+                raise refusal(request, outcome, tries.history, course.redactor)
             yield from tries.wait(pause)
 
-    def _pace(self, request: Request) -> Pace:
+    def _pace(self, request: Request, values: Values) -> Pace:
         """Return the pace at which the server of a request is asked."""
-        # The template's beginning tells servers apart well enough, and holds no value.
-        scheme, _, rest = request.url.partition("://")
-        return self._paces.setdefault(f"{scheme}://{rest.partition('/')[0]}", Pace())
+        scheme, mark, rest = request.url.partition("://")
+        server = f"{scheme}{mark}{rest.partition('/')[0]}"
+        if parse(server).sources:  # a value says where it goes, and no value is kept
+            where = origin(render(request, values.lookup).url)
+            server = sha256(repr(tuple(where)).encode()).hexdigest()
+        if len(self._paces) >= _MOST_PACES:
+            self._paces.clear()
+        return self._paces.setdefault(server, Pace())
 
     def _renew(self, request: Request, values: Values) -> Steps[Values | None]:
         """Ask again for the secrets of a refused request; None when none of them changed."""
@@ -320,6 +331,8 @@ class Sender:
         self, request: Request, values: Values, course: Course, download: Download | None
     ) -> Steps[Reply | TransportError]:
         """Send once, through all redirects that may be followed."""
+        if course.deadline is not None and not course.deadline.remaining():
+            return out_of_time()
         first = render(request, values.lookup)
         self._check_hosts(request, first, course.wanted)
         wire: WireRequest | None = first
@@ -337,13 +350,13 @@ class Sender:
             )
             sent = course.timed(wire.changed(headers=[*wire.headers, *rest]) if rest else wire)
             try:
-                reply = yield Sending(self._transport(sent), sent, receiver, values)
+                reply = yield Sending(self._transport(sent), sent, receiver, course.redactor)
             except WebhookStorageError as error:
-                mask(error, values.redactor)
+                mask(error, course.redactor)
                 if isinstance(error, TransportError):
                     return error
                 raise
-            wire = next_hop(request, wire, reply, values.redactor, left=_MAX_HOPS - hops)
+            wire = next_hop(request, wire, reply, course.redactor, left=_MAX_HOPS - hops)
             hops += 1
         return cast("Reply", reply)
 
@@ -356,6 +369,12 @@ class Sender:
         network = self.network
         what = f"{request.method} {request.url}"
         network.check(wire.url, what, allow_http=request.allow_http)
+        if wire.url.lower().startswith("http:"):  # a proxy reads it, wherever it is for
+            for proxy in (wire.proxies or {}).values():
+                # One without a scheme, or with another than https, is spoken to in the clear.
+                secure = proxy.lower().startswith("https://")
+                proxy = proxy if secure else "http://" + proxy.rpartition("//")[2]  # noqa: PLW2901
+                network.check(proxy, f"the proxy of {what}", allow_http=request.allow_http)
         wire.guarded = network.guarded
         if wire.guarded and not self._transport(wire).can_guard:
             message = f"{what} would go through a transport that cannot tell a private address"
@@ -372,6 +391,7 @@ class Sender:
 
         What an exchange wanted for itself may be in any of its requests, in whatever form.
         """
+        _check_captured(request, wire)
         policy = self.resolution.policy
         if not policy.hosts:
             return
@@ -390,7 +410,7 @@ class Sender:
             policy.check([*proxied, *(carried if readable else ())], proxy, f"the proxy of {what}")
 
     def _transport(self, wire: WireRequest) -> Transport:
-        scheme = wire.url.partition(":")[0]
+        scheme = wire.url.partition(":")[0].lower()
         transport = self._transports.get(scheme)
         if transport is None:
             make = cast(
@@ -400,6 +420,22 @@ class Sender:
             for served in transport.schemes:
                 self._transports.setdefault(served, transport)
         return self._transports[scheme]
+
+
+def _check_captured(request: Request, wire: WireRequest) -> None:
+    """Refuse to take a secret to a host that a service chose: its answer is the URL's beginning.
+
+    Raises:
+        ConfigurationError: When the storage does not name that host.
+    """
+    first = next(iter(parse(request.url).parts), "")
+    if not isinstance(first, Placeholder) or not str(first.source).startswith("receipt."):
+        return
+    carries = any(True for _, template in templates(request) for _ in template.references())
+    host = origin(wire.url).host
+    if carries and not any(fnmatchcase(host, pattern) for pattern in request.redirect_hosts):
+        message = f"{request.method} {request.url} would take a secret to a host that was captured"
+        raise ConfigurationError(message, hint="name that host in redirect_hosts")
 
 
 def first_request(exchange: Exchange[Any]) -> Steps[Request]:

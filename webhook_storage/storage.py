@@ -11,7 +11,7 @@ from webhook_storage import flows as flow_format
 from webhook_storage.artifact import MeasuredBody, MemorySink, Source, as_body
 from webhook_storage.errors import ConfigurationError
 from webhook_storage.facts import StoreFacts, artifact_facts, flow_facts
-from webhook_storage.flows import Trust, name_of, slugify
+from webhook_storage.flows import Trust, Verified, name_of, slugify
 from webhook_storage.operations import Names, Operations, Verify, cannot_hold, store_options
 from webhook_storage.sender import current_sender
 
@@ -268,6 +268,23 @@ class Storage(Operations):
         """Do as `get_flow` does, without blocking the event loop while fetching."""
         admitted = await current_sender().arun(self._fetch_flow(name, trust))
         return flow_format.load(admitted, name, self.entrypoint)
+
+    def verify_flow(self, name: str) -> Verified:
+        """Fetch a flow and return what vouches for it; nothing of it is loaded.
+
+        Args:
+            name: The flow's name.
+
+        Raises:
+            FlowNotFoundError: When the flow is not of this storage.
+            TrustError: When nothing vouches for it.
+            IntegrityError: When it is not what was stored.
+        """
+        return current_sender().run(self._verify_flow(name))
+
+    async def averify_flow(self, name: str) -> Verified:
+        """Do as `verify_flow` does, without blocking the event loop."""
+        return await current_sender().arun(self._verify_flow(name))
 
     # --- to be looked at --------------------------------------------------------------------------
 

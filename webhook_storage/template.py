@@ -49,6 +49,9 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+]{1,31}):(?![-?+])")
 _INSTANCE = re.compile(r"//([A-Za-z0-9_][A-Za-z0-9_.-]*)?/")
 _OPTION = re.compile(r"[?&]([A-Za-z_][A-Za-z0-9_.-]*)=")
 _UNQUOTED = re.compile(r"(?:[^\s'\"{}<>|?#$&:]|:(?![-?+]))+")
+MOST_FILTERS = 8
+"""Of a placeholder; each may make its value longer by half."""
+
 _FILTER = re.compile(r" *\| *([A-Za-z0-9_]*)")
 _BAD_POINTER = re.compile(r"/.*~(?![01])", re.DOTALL)
 _SPECIAL: Final = {
@@ -506,12 +509,15 @@ class _Scanner:
         return ":?", word.literal
 
     def _filters(self) -> tuple[str, ...]:
-        names = []
+        names: list[str] = []
         while match := _FILTER.match(self.text, self.at):
             name = match.group(1)
             if name not in FILTERS:
                 hint = _nearest(name, FILTERS) or f"There are {', '.join(FILTERS)}."
                 raise self._error("there is no such filter", hint=hint)
+            if len(names) == MOST_FILTERS:
+                hint = "Two or three should do."
+                raise self._error(f"it has more than the at most {MOST_FILTERS} filters", hint=hint)
             names.append(name)
             self.at = match.end()
         return tuple(names)

@@ -152,14 +152,12 @@ def _place(directory: Path, key: str) -> Path:
         raise _no_file(key, "it names no file below the directory")
     path = directory.joinpath(*parts)
     with told_with_path(path):
-        # Before a folder is made: it would be made where a link leads.
-        reached = os.path.realpath(path) == os.fspath(path)
-        if reached:
-            path.parent.mkdir(parents=True, exist_ok=True)
-    if not reached:
-        raise _no_file(key, "there is a link on its way")
-    if path.is_dir():
-        raise _no_file(key, "there is a directory in its place")
+        if os.path.realpath(path) != os.fspath(path):
+            # Looked for before a folder is made: that would be made where the link leads.
+            raise _no_file(key, "there is a link on its way")
+        if path.is_dir():
+            raise _no_file(key, "there is a directory in its place")
+        path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 

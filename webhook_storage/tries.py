@@ -12,6 +12,7 @@ from webhook_storage.download import Download
 from webhook_storage.effects import Waiting
 from webhook_storage.errors import ConnectError
 from webhook_storage.retry import IDEMPOTENT_METHODS, RETRY_STATUSES, parse_retry_after
+from webhook_storage.secret import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from webhook_storage.errors import TransportError
     from webhook_storage.pace import Pace
     from webhook_storage.retry import RetryPolicy
-    from webhook_storage.secret import Redactor
+    from webhook_storage.secret import SecretValue
     from webhook_storage.template import Reference
     from webhook_storage.values import Values
 
@@ -38,24 +39,27 @@ class Course:
     Attributes:
         policy: When to send again.
         deadline: When it is given up, None when it is not.
-        redactors: Take the values of its requests out of text.
+        redactor: Takes the values of all its requests out of text. What one of them has sent,
+            the answer to another may echo.
         wanted: The secrets that the exchange has got for itself.
     """
 
-    __slots__ = ("_latest", "deadline", "policy", "redactors", "wanted")
+    __slots__ = ("_known", "_latest", "deadline", "policy", "redactor", "wanted")
 
     def __init__(self, policy: RetryPolicy) -> None:
         self.policy = policy
         self.deadline = None if policy.total is None else Deadline(policy.total)
-        self.redactors: list[Redactor] = []
+        self.redactor = Redactor()
         self.wanted: list[Reference] = []
         self._latest: Values | None = None
+        self._known: tuple[SecretValue, ...] = ()
 
     def knows(self, values: Values) -> None:
-        """Keep what takes the values of a request out of text, once for all parts of an upload."""
+        """Take note of the values of a request; those of all parts of an upload are the same."""
         if self._latest is None or not values.same_as(self._latest):
             self._latest = values
-            self.redactors.append(values.redactor)
+            self._known = (*self._known, *values.found.values())
+            self.redactor = Redactor(self._known)
 
     def at_most(self, seconds: float) -> float:
         """Return a pause, and no longer one than there is time."""
@@ -127,6 +131,11 @@ class Tries:
         self._stalled = 0
         self.history: list[str] = []
         self.download = None if request.sink is None else Download(request.sink)
+
+    @property
+    def position(self) -> int:
+        """Return how many bytes of the artifact have come."""
+        return 0 if self.download is None else self.download.position
 
     @property
     def elapsed(self) -> float:

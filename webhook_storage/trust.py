@@ -35,7 +35,10 @@ Trust: TypeAlias = Literal["verified", "unsigned"]
 SIZE_LIMIT = 1024 * 1024 * 1024
 """Most bytes of a flow that are fetched into memory."""
 
-ENCODINGS = frozenset({"stages-1"})
+STAGES = "stages-1"
+"""How a header calls a payload that was compressed or encrypted by this version's `stages`."""
+
+ENCODINGS = frozenset({STAGES})
 """Encodings of a payload that this version can undo, where the storage says how."""
 
 _KINDS = ("pickle", "script")

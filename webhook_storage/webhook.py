@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Self, TypeAlias
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from pydantic import Field, field_validator
 
-from webhook_storage import capture
-from webhook_storage.answer import header
+from webhook_storage import capture, origin
+from webhook_storage.answer import header, maybe_done, number
 from webhook_storage.checksum import ChecksumHeader, compare_stored, sent
 from webhook_storage.contracts import (
     PLAIN,
@@ -28,7 +28,9 @@ from webhook_storage.errors import (
     ConfigurationError,
     ConflictError,
     ObjectExistsError,
+    ObjectNotFoundError,
     ResponseError,
+    SecretError,
     UnknownMethodError,
 )
 from webhook_storage.flows import slugify
@@ -192,9 +194,10 @@ class Webhook(Storage):
         if response.status in request.returns:
             # Of several attempts the first may have stored it, and its answer been lost.
             found = None
-            if response.attempts > 1 and not self.captures:
+            if maybe_done(response.history) and not self.captures:
                 found = yield from self.stored_already(body, facts)
             if found is None:
+                yield from self._check_there(request, response, facts)
                 raise _condition_failed(request, response, options)
             response = found
         else:
@@ -207,6 +210,29 @@ class Webhook(Storage):
             version=header(response, "etag"),
             captures=capture.capture(self.captures, response, request.url),
         )
+
+    def _check_there(self, request: Request, response: Response, facts: Facts) -> Exchange[None]:
+        """Look what a 409 is about: WebDAV also says so when the parent folder is missing.
+
+        Raises:
+            ConflictError: When there is no artifact, so that it cannot be in the way.
+        """
+        if response.status != HTTPStatus.CONFLICT:
+            return
+        try:
+            found = yield from self.stat_exchange(facts)
+        except (ResponseError, ConfigurationError, SecretError):
+            return
+        if found is None:
+            message = f"{request.method} {request.url} answered 409, and the artifact is not there"
+            error = ConflictError(
+                message,
+                status=response.status,
+                attempts=response.attempts,
+                hint="is its parent folder missing?",
+            )
+            error.history = response.history
+            raise error
 
     def _store_request(
         self, body: Body, facts: Facts, options: StoreOptions, more: Mapping[str, str]
@@ -259,7 +285,6 @@ class Webhook(Storage):
             facts,
             sink=sink,
             idempotent=True,
-            redirect_hosts=tuple(self.redirect_hosts),
         )
         return response
 
@@ -291,7 +316,11 @@ class Webhook(Storage):
             kwargs, method = _split(self.delete_request)
         else:
             kwargs, method = self._fetch_url("delete_request"), "DELETE"
-        yield self._request(kwargs, method, facts)
+        try:
+            yield self._request(kwargs, method, facts)
+        except ObjectNotFoundError as error:
+            if not maybe_done(error.history):
+                raise  # else an earlier attempt did it, and its answer was lost
 
     def list_exchange(self, facts: Facts) -> Exchange[Names]:
         """List by the list request."""
@@ -332,6 +361,7 @@ class Webhook(Storage):
             cert=cert(kwargs.get("cert")),
             proxies=kwargs.get("proxies"),
             follow=kwargs.get("allow_redirects", True),
+            redirect_hosts=tuple(self.redirect_hosts),
             allow_http=self.allow_http,
             allow_html=self.allow_html or _names_html(url, facts),
             facts=facts,
@@ -415,9 +445,7 @@ def _condition_failed(request: Request, response: Response, options: StoreOption
         kind = ObjectExistsError
         what = "it is there already, and was not to be replaced"
         hint = "store under another key, or without if_absent"
-    error = kind(
-        f"{where}: {what}", status=response.status, attempts=response.attempts, hint=hint
-    )
+    error = kind(f"{where}: {what}", status=response.status, attempts=response.attempts, hint=hint)
     error.history = response.history
     return error
 
@@ -434,7 +462,7 @@ def _names_html(url: str, facts: Facts) -> bool:
     """Tell whether an HTML page is what this key or URL asks for."""
     return any(
         name.lower().endswith((".html", ".htm", ".xhtml"))
-        for name in (urlsplit(url).path, facts.get("artifact.key", ""))
+        for name in (origin.path(url), facts.get("artifact.key", ""))
     )
 
 
@@ -442,7 +470,7 @@ def _stat(response: Response) -> Stat:
     headers = response.headers
     size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "")
     return Stat(
-        size=int(size) if size.isdigit() else None,
+        size=number(size),
         version=header(response, "etag"),
         modified=header(response, "last-modified"),
         content_type=header(response, "content-type"),

@@ -36,11 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the table, or say which of its rows nobody has seen."""
     table = session.config.stash.get(TABLE, None)
-    if table is None or exitstatus:
+    if table is None:
         return
+    whole = not exitstatus and _is_whole(session)
     if session.config.getoption(WRITE, default=False):
-        table.write(all_seen=_is_whole(session))
-    elif _is_whole(session) and table.unseen():
+        table.write(all_seen=whole)
+    elif whole and table.unseen():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter = _reporter(session)
         reporter.write_line(f"\nno test shows these rows; run: pytest tests/faults {WRITE}")

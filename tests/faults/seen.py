@@ -39,7 +39,7 @@ class Seen(NamedTuple):
     """
 
     outcome: str
-    attempts: int
+    attempts: int | str
     bytes: str
 
 
@@ -160,7 +160,7 @@ def download(
         resolver: Who knows the secrets; by default they are those of the place.
         by_receipt: Whether the receipt of the store is given in place of the key.
         key: Where it is on the server, if that matters.
-        spoil: Called when the old file is there.
+        spoil: Called when both are there.
     """
     old, new = place.content("old"), place.content("new")
     key = key or place.key_of(new)

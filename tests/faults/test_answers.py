@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.fleet.nginx import Nginx
 
 modes = pytest.mark.parametrize("mode", [HTTPX, HTTPX_ASYNC, REQUESTS], ids=lambda mode: mode.name)
+clients = pytest.mark.parametrize("mode", [HTTPX, REQUESTS], ids=lambda mode: mode.name)
 STORED, FETCHED = Seen("stored", 1, "new"), Seen("fetched", 1, "new")
 
 
@@ -253,7 +254,7 @@ DOWNLOADS = [
 ]
 
 
-@modes
+@clients
 @pytest.mark.parametrize("spoiled", UPLOADS, ids=lambda spoiled: spoiled.fault)
 def test_uploads(
     request: pytest.FixtureRequest, mitm: Mitm, mode: Mode, spoiled: Spoiled, row: TakeRow
@@ -266,7 +267,7 @@ def test_uploads(
     row(spoiled.fault, "up", place.name, seen)
 
 
-@modes
+@clients
 @pytest.mark.parametrize("spoiled", DOWNLOADS, ids=lambda spoiled: spoiled.fault)
 def test_downloads(
     request: pytest.FixtureRequest,
@@ -292,7 +293,7 @@ def test_downloads(
 # --- answered before the body --------------------------------------------------------------------
 
 
-@modes
+@clients
 def test_answered_before_the_body(nginx: Nginx, at_nginx: Place, mode: Mode, row: TakeRow) -> None:
     """Who refuses a body before it has come is heard."""
     seen = upload(at_nginx, mode, at_nginx.storage(nginx.small_url))
@@ -308,7 +309,7 @@ EXPECTATIONS = [
 ]
 
 
-@modes
+@clients
 @pytest.mark.parametrize(("fault", "server", "expectation", "expected"), EXPECTATIONS)
 def test_expect(
     request: pytest.FixtureRequest,
@@ -327,7 +328,7 @@ def test_expect(
     row(fault, "up", place.name, seen)
 
 
-@modes
+@clients
 def test_100_continue_refused(nginx: Nginx, at_nginx: Place, mode: Mode, row: TakeRow) -> None:
     """Who refuses to take the body that it was to promise is heard."""
     headers = {**at_nginx.kwargs["headers"], "Expect": "100-continue"}

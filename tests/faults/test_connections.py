@@ -32,8 +32,6 @@ LONGER = (5, 0.6)
 
 UP_WAYS = {
     "nginx-httpx": ("at_nginx", HTTPX),
-    "nginx-httpx-async": ("at_nginx", HTTPX_ASYNC),
-    "nginx-requests": ("at_nginx", REQUESTS),
     "apache-httpx": ("at_apache", HTTPX),
     "swift-httpx-async": ("at_swift", HTTPX_ASYNC),
     "registry-requests": ("at_registry", REQUESTS),

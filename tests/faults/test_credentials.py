@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from tests.faults.places import Place
-from tests.faults.seen import Seen, download, upload
+from tests.faults.seen import Seen, download, outcome_of, upload
 from tests.sending.support import HTTPX, HTTPX_ASYNC, REQUESTS, Mode
 from webhook_storage import Webhook
 from webhook_storage.contracts import Deadline, Found, Outcome, Resolver
@@ -95,3 +96,22 @@ def test_clock_skew(
         seen = download(place, mode, storage, tmp_path)
     assert Seen("ObjectNotFoundError", 1, "old") == seen, seen
     row("signed URL ended by the server's clock", direction, at_nginx.name, seen)
+
+
+def report() -> str:
+    """Be a flow."""
+    return "31 rows"
+
+
+@modes
+def test_expired_flow(at_nginx: Place, mode: Mode, row: TakeRow) -> None:
+    """A flow of which the time is over by our clock is not loaded."""
+    storage = at_nginx.storage(with_expire_after=1e-6)
+    storage.add_flow(report)
+    with mode.sending(at_nginx.secrets, attempts=3):
+        mode.call(storage, "build")
+        act = partial(mode.call, storage, "get_flow", "report")
+        outcome, attempts = outcome_of(act, "loaded", at_nginx.secrets.values())
+    seen = Seen(outcome, attempts, "not loaded")
+    assert Seen("ExpiredArtifactError", 1, "not loaded") == seen, seen
+    row("flow ended by our clock", "down", at_nginx.name, seen)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.faults.seen import Seen, download, upload
-from tests.sending.support import HTTPX, HTTPX_ASYNC, REQUESTS, Mode, plain
+from tests.sending.support import HTTPX, REQUESTS, Mode, plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.fleet.nginx import Nginx
     from tests.fleet.recorder import Recorder
 
-modes = pytest.mark.parametrize("mode", [HTTPX, HTTPX_ASYNC, REQUESTS], ids=lambda mode: mode.name)
+modes = pytest.mark.parametrize("mode", [HTTPX, REQUESTS], ids=lambda mode: mode.name)
 TO_GET, KEEPING = (301, 302, 303), (307, 308)
 REFUSED = Seen("RedirectRefusedError", 1, "old")
 STORED, FETCHED = Seen("stored", 1, "new"), Seen("fetched", 1, "new")

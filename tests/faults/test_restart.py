@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.places import SIZE, on_blobs, on_nginx, on_registry
 from tests.faults.seen import Seen, download, upload
-from tests.sending.support import HTTPX, HTTPX_ASYNC, REQUESTS, Mode
+from tests.sending.support import HTTPX, REQUESTS, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.fleet.registry import Registry
     from tests.fleet.tcpfault import Mode as Break
 
-modes = pytest.mark.parametrize("mode", [HTTPX, HTTPX_ASYNC, REQUESTS], ids=lambda mode: mode.name)
+modes = pytest.mark.parametrize("mode", [HTTPX, REQUESTS], ids=lambda mode: mode.name)
 servers = pytest.mark.parametrize("server", ["mortal_nginx", "mortal_registry"])
 MAKES: dict[tuple[str, str], Callable[[Any], Place]] = {
     ("mortal_nginx", "up"): on_nginx,

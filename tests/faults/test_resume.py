@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -69,49 +70,84 @@ def test_cut_off_again_and_again(
     row("cut off every 270 kB, three attempts", "down", named(server, place), seen)
 
 
+class Replaced(NamedTuple):
+    """How an artifact is replaced while it is fetched, and what is to come of it.
+
+    Attributes:
+        fault: What the table calls it.
+        fresh: Whether it was stored just now.
+        same_time: Whether the new one has the time of the old one, and as many bytes.
+        there: Which bytes are there afterwards, without a receipt.
+    """
+
+    fault: str
+    fresh: bool
+    same_time: bool
+    there: str
+
+
+REPLACED = [
+    Replaced("replaced while it was fetched", fresh=False, same_time=False, there="newer"),
+    Replaced(
+        "replaced within the second in which it was stored, while it was fetched",
+        fresh=True,
+        same_time=True,
+        there="newer",
+    ),
+    Replaced(
+        "replaced with the time of the old file, while it was fetched",
+        fresh=False,
+        same_time=True,
+        there="of both",
+    ),
+]
+
+
 @modes
 @pytest.mark.parametrize("by_receipt", [False, True])
-@pytest.mark.parametrize("same_second", [False, True])
+@pytest.mark.parametrize("replaced", REPLACED, ids=lambda replaced: replaced.fault)
 def test_replaced_meanwhile(
     at_nginx: Place,
     nginx: Nginx,
     mode: Mode,
+    replaced: Replaced,
     tcpfault: StartTcpFault,
     tmp_path: Path,
     row: TakeRow,
     *,
     by_receipt: bool,
-    same_second: bool,
 ) -> None:
     """What was replaced between two attempts is not put together from both.
 
     Unless the server says that they are the same: nginx names a version by second and size.
     """
     key, newer = at_nginx.key_of(b""), at_nginx.content("newer")
+    path, now = nginx.data / "bearer" / key, int(time.time())
+
+    def freshen() -> None:
+        if replaced.fresh:
+            os.utime(path, (now, now))
 
     def replace() -> None:
-        path = nginx.data / "bearer" / key
         before = path.stat().st_mtime
         at_nginx.plant(key, newer)
-        if same_second:
+        if replaced.same_time:
             os.utime(path, (before, before))
 
     relay = tcpfault(at_nginx.port, "cut", SIZE // 2, times=1, meanwhile=replace)
     storage = at_nginx.storage(relay.url)
-    seen = download(at_nginx, mode, storage, tmp_path, key=key, by_receipt=by_receipt)
-    if (tmp_path / "target.bin").read_bytes() == newer:
-        seen = seen._replace(bytes="newer")
-    fault = "replaced while it was fetched"
-    if same_second:
-        fault += " within a second by as many bytes"
+    seen = download(
+        at_nginx, mode, storage, tmp_path, key=key, by_receipt=by_receipt, spoil=freshen
+    )
+    found = (tmp_path / "target.bin").read_bytes()
+    there = "newer" if found == newer else seen.bytes.replace("neither old nor new", "of both")
+    seen = seen._replace(bytes=there)
+    expected = Seen("fetched", 2, replaced.there)
     if by_receipt:
         expected = Seen("IntegrityError", 2, "old")
-    else:
-        expected = Seen("fetched", 2, "of both" if same_second else "newer")
-        seen = seen._replace(bytes=seen.bytes.replace("neither old nor new", "of both"))
     assert expected == seen, seen
     receipt = "receipt given" if by_receipt else "no receipt"
-    row(f"{fault}, and cut off; {receipt}", "down", at_nginx.name, seen)
+    row(f"{replaced.fault}, and cut off; {receipt}", "down", at_nginx.name, seen)
 
 
 def named(server: str, place: Place) -> str:

@@ -46,8 +46,9 @@ class Nginx:
         wrong_host_url: TLS with a certificate for another host.
         mtls_url: TLS that wants a client certificate; without one the answer is 400.
         tls13_url: TLS 1.3 and nothing older.
-        limited_url: Root of the open area behind a limit of requests a second; beyond it is 429.
-        small_url: Root of the open area for bodies of up to 1 kB; beyond it is 413.
+        limited_url: Root with a limit of requests a second for what begins with `rare`; beyond it
+            is 429.
+        small_url: Root for bodies of up to 1 kB; beyond it is 413.
         data: The directory served by all of them.
         process: What can be killed and started again.
     """

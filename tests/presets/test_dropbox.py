@@ -853,6 +853,32 @@ class TestIntegrity:
         with pytest.raises(UnexpectedAnswerError, match=missing):
             make().stat("a")
 
+    @pytest.mark.parametrize("part", ["rev", "server_modified"])
+    def test_an_echoed_token_is_in_no_stat(
+        self, make: Make, fake: FakeDropbox, call: Call, part: str
+    ) -> None:
+        """What is said of a file is not handed out with the token in it."""
+        metadata = {".tag": "file", **fake.put("/flows/a", b"hello").metadata()}
+        fake.inject(json_answer(200, {**metadata, part: f"x{fake.token}"}), path=METADATA)
+        with pytest.raises(UnexpectedAnswerError, match="with a secret of the request") as caught:
+            call(make(), "stat", "a")
+        assert fake.token not in str(caught.value)
+
+    @pytest.mark.parametrize("path", ["files/list_folder", "files/list_folder/continue"])
+    def test_an_echoed_token_is_in_no_list(
+        self, make: Make, fake: FakeDropbox, call: Call, path: str
+    ) -> None:
+        """No page of a listing hands out the token as a key."""
+        entry = {".tag": "file", "path_display": "/flows/a"}
+        page = {"entries": [entry], "has_more": True, "cursor": "c"}
+        if path.endswith("continue"):
+            fake.inject(json_answer(200, page), path="/2/files/list_folder")
+        entry = {**entry, "path_display": f"/flows/{fake.token}"}
+        fake.inject(json_answer(200, {"entries": [entry], "has_more": False}), path=f"/2/{path}")
+        with pytest.raises(UnexpectedAnswerError, match="with a secret of the request") as caught:
+            call(make(), "list")
+        assert fake.token not in str(caught.value)
+
 
 class TestRetries:
     """Requests that are sent again, and those that are not."""

@@ -683,8 +683,9 @@ def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
             assert isinstance(ask_with(**wrong), Unavailable)
         detail = "the server's certificate was refused: it is signed by an unknown authority"
         assert Unavailable(detail) == ask_with(**ours)
-        unreadable = "the CA bundle or the client certificate cannot be read"
+        unreadable = "the CA certificates cannot be read"
         assert Unavailable(unreadable) == ask_with(ca_file=tmp_path / "missing.pem", **ours)
+        unreadable = "the client certificate or its key cannot be read"
         assert Unavailable(unreadable) == ask_with(**trusted, cert_file=company.ca_file)
 
 

@@ -7,10 +7,12 @@ import base64
 import contextlib
 import gc
 import socket
+import ssl
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from tests.leaks.canary import SECRETS, find
 from tests.sending.raw import Call, RawServer, reply
@@ -19,9 +21,11 @@ from webhook_storage import errors as e
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from webhook_storage import Webhook
 
+AUTHORITY = trustme.CA()
 BODY = bytes(range(256)) * 16
 modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 
@@ -214,3 +218,60 @@ def test_proxy_that_is_none(mode: Mode, url: str) -> None:
     with mode.sending():
         storage = plain("http://files.test", proxies={"http": url}, with_allow_http=True)
         assert e.ConfigurationError is type(caught(partial(mode.call, storage, "get", "k")))
+
+
+@pytest.fixture
+def tls_proxy() -> Iterator[RawServer]:
+    """A proxy that speaks TLS, and breaks off when it is shown a certificate."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("localhost").configure_cert(tls)
+    trustme.CA().configure_trust(tls)  # which has made no certificate
+    tls.verify_mode = ssl.CERT_OPTIONAL
+    with RawServer(forward, tls=tls).serving() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> dict[str, object]:
+    """The authority of the proxy, and a client certificate for the server behind it."""
+    ca, cert, key = (tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem"))
+    client = AUTHORITY.issue_cert("me@client.test")
+    AUTHORITY.cert_pem.write_to_path(str(ca))
+    client.cert_chain_pems[0].write_to_path(str(cert))
+    client.private_key_pem.write_to_path(str(key))
+    return {"verify": str(ca), "cert": (str(cert), str(key))}
+
+
+@modes
+def test_tls_proxy_is_shown_no_certificate(
+    mode: Mode, tls_proxy: RawServer, own: dict[str, object]
+) -> None:
+    """The client certificate is for the server, which without a proxy gets to see it."""
+    url = f"https://localhost:{tls_proxy.port}"
+    with mode.sending():
+        direct = plain(url, proxies={}, **own)
+        assert isinstance(caught(partial(mode.call, direct, "get", "k")), e.TransportError)
+        assert [] == tls_proxy.calls
+        storage = plain("https://files.test", proxies={"https": url}, **own)
+        assert e.ConnectError is type(caught(partial(mode.call, storage, "get", "k")))
+        storage = plain("http://files.test", proxies={"http": url}, with_allow_http=True, **own)
+        assert b"by proxy" == mode.call(storage, "get", "k")
+    assert ["CONNECT", "GET"] == [call.method for call in tls_proxy.calls]
+
+
+@modes
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_tls_proxy_is_always_verified(
+    mode: Mode, tls_proxy: RawServer, own: dict[str, object], scheme: str
+) -> None:
+    """Who does not look whom the server is still gives a password to the right proxy only."""
+    proxies = {scheme: f"https://me:word@localhost:{tls_proxy.port}"}
+    with mode.sending():
+        for verify in (False, True, own["verify"]):
+            assert [] == tls_proxy.calls
+            storage = plain(
+                f"{scheme}://files.test", proxies=proxies, verify=verify, with_allow_http=True
+            )
+            with contextlib.suppress(e.TransportError):
+                mode.call(storage, "get", "k")
+    assert "Basic bWU6d29yZA==" == tls_proxy.last.headers["proxy-authorization"]

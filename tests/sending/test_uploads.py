@@ -624,6 +624,7 @@ def test_an_interrupted_upload_is_logged(
     assert f"was interrupted; left at the service: upload '{name}'" in caplog.text
 
 
+@pytest.mark.timeout(240)  # it is traced, which is slow
 @modes
 def test_memory_does_not_grow_with_the_parts(
     mode: Mode, swift: Swift, account: Account, tmp_path: Path

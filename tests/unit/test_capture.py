@@ -142,6 +142,19 @@ def test_an_answer_without_a_list_is_an_error(pointer: str, body: bytes) -> None
         select_all(pointer, answer(body))
 
 
+
+@pytest.mark.parametrize("body", [["a", "s3cret"], ["x-s3cret/y", "b"]])
+def test_an_echoed_secret_is_no_key(body: list[str]) -> None:
+    """A list in which the server echoes a secret is refused as a whole, and the secret unnamed."""
+    raw = json.dumps(body).encode()
+    echoing = Response(status=200, headers={}, body=raw, echoes=lambda text: "s3cret" in text)
+    with pytest.raises(UnexpectedAnswerError, match="a secret of the request at /\\*") as caught:
+        select_all("/*", echoing)
+    assert (200, False) == (caught.value.status, "s3cret" in f"{caught.value}{caught.value.hint}")
+    innocent = Response(status=200, headers={}, body=raw, echoes=lambda text: "other" in text)
+    assert body == select_all("/*", innocent)
+
+
 class Uploads(FileService):
     """A service that names what it is given."""
 

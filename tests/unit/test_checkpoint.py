@@ -94,6 +94,24 @@ class TestKept:
         with FileCheckpoint(path, ABOUT) as again:
             assert STATE == again.state
 
+    def test_a_state_is_on_disk_before_it_has_its_name(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else a power failure could leave an empty file in place of the older state."""
+        seen: list[tuple[bool, bool]] = []
+        fsync = os.fsync
+
+        def watched(descriptor: int) -> None:
+            whole = b"new" in (path.parent / "checkpoint.new").read_bytes() if not seen else True
+            seen.append((whole, b"new" in path.read_bytes()))
+            fsync(descriptor)
+
+        with FileCheckpoint(path, ABOUT) as checkpoint:
+            checkpoint.save(STATE)
+            monkeypatch.setattr(os, "fsync", watched)
+            checkpoint.save({"upload": "new"})
+        assert [(True, False), (True, True)] == seen  # the file, then its directory
+
     def test_what_a_killed_process_left_is_written_over(self, path: Path) -> None:
         """Neither half a file nor an empty lock is in the way."""
         (path.parent / "checkpoint.new").write_bytes(b"{")

@@ -295,8 +295,17 @@ OF_ARTIFACT = set(ALL) - {"x-hash-sha256"}
     ],
 )
 def test_what_an_answer_announces_of_its_body(more: dict[str, str], expected: set[str]) -> None:
-    """A header counts where it certainly speaks of the bytes that come."""
-    assert expected == {each.header.lower() for each in announced({**ALL, **more})}
+    """Each header counts where it is certainly of the bytes that come."""
+    alone = {name for name, value in ALL.items() if announced({name: value, **more})}
+    assert expected == alone
+
+
+def test_the_strongest_of_those_that_are_announced() -> None:
+    """Beside a SHA-2 the others find nothing more; without one they all count."""
+    assert {"sha256"} == {each.algorithm for each in announced(ALL)}
+    weak = {name: value for name, value in ALL.items() if "sha256" not in f"{name}{value}".lower()}
+    weak = {name: value for name, value in weak.items() if "sha-256" not in value}
+    assert {"md5", "sha1"} == {each.algorithm for each in announced(weak)}
 
 
 def test_what_a_part_announces_of_the_whole() -> None:

@@ -438,9 +438,11 @@ def test_tls_is_not_spoken_by_everybody(store: Store) -> None:
 
 def test_an_authority_that_is_not_there_is_told(tmp_path: Path) -> None:
     """A path that leads nowhere is the configuration's fault, and nothing is sent."""
-    told = Unavailable("the CA bundle or the client certificate cannot be read")
-    for client in (HttpClient(verify=str(tmp_path / "no.pem")), HttpClient(cert="no.pem")):
-        assert told == ask(client, "https://127.0.0.1:1")
+    for client, told in (
+        (HttpClient(verify=str(tmp_path / "no.pem")), "the CA certificates cannot be read"),
+        (HttpClient(cert="no.pem"), "the client certificate or its key cannot be read"),
+    ):
+        assert Unavailable(told) == ask(client, "https://127.0.0.1:1")
 
 
 def test_a_client_certificate(tmp_path: Path) -> None:

@@ -21,10 +21,11 @@ from webhook_storage.network import Network, is_loopback, is_public
 check = partial(Network().check, what="GET ${URL}", allow_http=False)
 
 HERE = [
-    "localhost", "LocalHost", "localhost.", "files.localhost", "FILES.LOCALHOST.", "127.0.0.1",
+    "localhost", "LocalHost", "127.0.0.1",
     "127.255.255.254", "[::1]", "[0:0:0:0:0:0:0:1]",
 ]  # fmt: skip
 ELSEWHERE = [
+    "localhost.", "files.localhost", "FILES.LOCALHOST.",
     "", "example.com", "localhost.example.com", "localhostx", "xlocalhost", ".localhost.example",
     "127.1", "127.0.1", "0127.0.0.1", "0x7f.0.0.1", "0x7f000001", "2130706433", "127.0.0.1.",
     "127.0.0.1.example.com", "127.0.0.1\\@example.com", "0.0.0.0", "[::]", "[::ffff:127.0.0.1]",

@@ -273,6 +273,63 @@ def test_every_spelling_is_masked(spelling: str, secret: str) -> None:
     assert f"before {MASK} after" == Redactor([SecretValue(secret)]).redact(text)
 
 
+
+def escaped_for_net(text: str) -> str:
+    """Return a JSON string as System.Text.Json writes it."""
+    units = memoryview(text.encode("utf-16-le")).cast("H")
+    plain = (chr(unit) if unit < 128 and chr(unit).isalnum() else "" for unit in units)
+    return "".join(
+        char or f"\\u{unit:04X}" for char, unit in zip(plain, units, strict=True)
+    )
+
+
+def references(form: str) -> Callable[[str], str]:
+    """Return what writes all but letters and digits as character references."""
+    return lambda text: "".join(c if c.isalnum() else form.format(ord(c)) for c in text)
+
+
+FRAMEWORKS: dict[str, Callable[[str], str]] = {
+    "System.Text.Json": escaped_for_net,
+    "System.Text.Json in a log": lambda text: escaped_for_net(text).replace("\\", "\\" * 4),
+    "slashes of PHP and plus of .NET": lambda text: text.replace("+", "\\u002B").replace(
+        "/", "\\/"
+    ),
+    "encodeURIComponent": lambda text: quote(text, safe="!'()*~"),
+    "encodeURI": lambda text: quote(text, safe="!'()*~;,/?:@&=+$#"),
+    "URLSearchParams": lambda text: quote_plus(text, safe="*").replace("~", "%7E"),
+    "html/template of Go": lambda text: text.replace("+", "&#43;").replace("/", "&#47;"),
+    "decimal references": references("&#{};"),
+    "padded references": references("&#{:07};"),
+    "hexadecimal references": references("&#x{:02X};"),
+    "named references": lambda text: text.replace("+", "&plus;").replace("/", "&sol;"),
+    "references in JSON": lambda text: references("&#{};")(text).replace("&", "\\u0026"),
+}
+
+
+@pytest.mark.parametrize("spelling", FRAMEWORKS)
+@pytest.mark.parametrize("secret", ["q7+Zk/9dPw!x0==tail", "two words! + ä/\U0001f600~"])
+def test_what_a_framework_escapes_is_masked(spelling: str, secret: str) -> None:
+    """Frameworks escape characters that need it not, each others; all of such a text goes."""
+    redactor = Redactor([SecretValue(secret)])
+    text = f"before {FRAMEWORKS[spelling](secret)} after"
+    assert secret not in text
+    assert MASK in redactor.redact(text)
+    assert FRAMEWORKS[spelling](secret) not in redactor.redact(text)
+    assert redactor.found_in(text)
+    other = f"before {FRAMEWORKS[spelling](secret[:-1])} after"
+    assert other == redactor.redact(other)
+
+
+@pytest.mark.parametrize(
+    "text", ["&#" + "9" * 5000 + ";", "&#xFFFFFFFF;", "%", "%zz%FF", "\\u", "\\uD800", "&&#;&x"]
+)
+def test_escapes_that_are_none_are_text(text: str) -> None:
+    """No server breaks redaction by escapes of nothing, nor hides a secret by them."""
+    redactor = Redactor([SecretValue("q7+Zk/9dPw")])
+    assert text == redactor.redact(text)
+    assert MASK == redactor.redact(f"{text} q7&#43;Zk/9dPw")
+
+
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
 @pytest.mark.parametrize("prefix", ["", "u", "us", "user:"])
 @pytest.mark.parametrize("secret", ["s3cret-\xfe\xff value?", "sixsix", "four", "abc"])

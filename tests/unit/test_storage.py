@@ -488,6 +488,19 @@ class TestTrust:
         with pytest.raises(TrustError, match="signed by no key"):
             self.elsewhere(storage, signing_keys={"other": "${FLOW_KEY}"}).get_flow("hello")
 
+    def test_what_vouches_is_told_without_loading(self, make: MakeWebhook) -> None:
+        """A signature or a receipt is named; without either there is nothing to tell."""
+        storage = make(signing_keys={"k": "${FLOW_KEY}"})
+        storage.add_flow(hello)
+        storage.build()
+        found = storage.verify_flow("hello")
+        assert ("k", "hmac-sha256", True) == (found.key_id, found.algorithm, found.pinned)
+        assert found == asyncio.run(storage.averify_flow("hello"))
+        with pytest.raises(TrustError):
+            self.elsewhere(storage, signing_keys={"other": "${NEW_KEY}"}).verify_flow("hello")
+        with pytest.raises(FlowNotFoundError):
+            storage.verify_flow("another")
+
     def test_keys_are_rotated(self, make: MakeWebhook) -> None:
         """The new key signs while both are accepted; then the old one goes."""
         old = make("/${artifact.key}", signing_keys={"1": "${FLOW_KEY}"})

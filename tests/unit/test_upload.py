@@ -644,6 +644,18 @@ class TestMultipart:
         fails(changing, exchange, IntegrityError)
         assert ("abort", None, 1) == (changing.asked[-1], kept.state, kept.cleared)
 
+    def test_a_source_that_changed_is_not_gone_on_with(
+        self, service: Service, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """When its abort fails the checkpoint is of no use, so it is told what is left."""
+        kept = Kept()
+        service.faults["part 2"] = [IntegrityError("it changed")]
+        service.faults["abort"] = [ServerError("down", status=503)]
+        run = in_parts(Numbered(), BytesBody(DATA), part_size=4, checkpoint=kept)
+        error = fails(service, run, IntegrityError)
+        assert "left at the service: upload 'u1'; it ends by itself" == error.hint
+        assert 1 == len(warnings(caplog))
+
     def test_neither_by_number_nor_by_offset_is_no_upload(self, service: Service) -> None:
         """A preset must say which."""
         fails(service, in_parts(Common(), BytesBody(DATA), part_size=4), ConfigurationError)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from webhook_storage.errors import TemplateError, UnsafeValueError
 from webhook_storage.filters import has_dot_segment
+from webhook_storage.origin import origin
 from webhook_storage.place.rules import PLAIN, UNFIT, Rule, kept, last_filter, misplaced, refused
 from webhook_storage.template import (
     Escape,
@@ -155,6 +156,11 @@ def _split_origin(template: Template) -> tuple[str | Placeholder, tuple[str | Pl
         raise TemplateError(
             "A URL holds no user and password; they would be shown and are not sent.",
             hint="Write them as auth: [user, ${PASSWORD}].",
+        )
+    if match.group().lower().startswith("http") and not origin(match.group()).host:
+        raise TemplateError(
+            "The host of a URL is a name or an address in ASCII, and its port a number to 65535.",
+            hint="Write a name in other letters as xn--...",
         )
     return match.group(), (first[end:], *rest) if end < len(first) else ()
 

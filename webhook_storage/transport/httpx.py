@@ -20,7 +20,7 @@ from webhook_storage.contracts import (
     WireResponse,
 )
 from webhook_storage.errors import ConfigurationError
-from webhook_storage.network import is_public
+from webhook_storage.network import is_loopback, is_public
 from webhook_storage.transport.guard import Guard, look_up, refuse_proxy
 from webhook_storage.transport.httpx_messages import (
     Answer,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from webhook_storage.network import Address
     from webhook_storage.transport.guard import Resolve
-    from webhook_storage.transport.tls import Given
+    from webhook_storage.transport.tls import Cert, Given
 
 __all__ = ["HttpxTransport", "translate"]
 
@@ -52,7 +52,8 @@ class HttpxTransport(Transport):
 
     Proxies are those of the request, else those of the environment (``HTTPS_PROXY``, ``NO_PROXY``).
     Certificates are checked against certifi's list, or ``SSL_CERT_FILE``; a CA of the request is
-    trusted as well. TLS 1.2 is the oldest version spoken.
+    trusted as well. TLS 1.2 is the oldest version spoken. A proxy that speaks TLS is verified always,
+    and shown no client certificate.
 
     In an event loop the headers of an answer are one piece of it, to which the timeout applies. In
     a thread httpx waits as long for each part of them, of at most 100 KiB together.
@@ -81,7 +82,7 @@ class HttpxTransport(Transport):
     def _start(self) -> None:
         self._pid = os.getpid()
         self._environment: Mapping[str, str] | None = None
-        self._contexts: dict[_Route, ssl.SSLContext] = {}
+        self._contexts: dict[tuple[Given, Given], ssl.SSLContext] = {}
         self._pools = Pools[httpx.HTTPTransport]()
         self._async_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPools] = (
             WeakKeyDictionary()
@@ -178,23 +179,28 @@ class HttpxTransport(Transport):
         return entry.pools
 
     def _options(self, route: _Route, request: WireRequest) -> dict[str, Any]:
-        context = self._context(route, request)
-        proxy = _proxy(route.proxy, context) if route.proxy else None
+        verify = request.verify
+        # Nothing is loaded where TLS is not spoken.
+        context = (
+            self._context(verify, request.cert)
+            if route.tls
+            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )
+        # What is said of the server does not hold for a proxy, but for whom it trusts.
+        known = True if verify is False else verify
+        proxy = _proxy(route.proxy, lambda: self._context(known, None)) if route.proxy else None
         limits = httpx.Limits(
             max_connections=self._max_connections, max_keepalive_connections=self._max_connections
         )
         return {"verify": context, "proxy": proxy, "limits": limits, "trust_env": False}
 
-    def _context(self, route: _Route, request: WireRequest) -> ssl.SSLContext:
-        """Return the TLS settings; nothing is loaded where TLS is not spoken."""
-        through_tls_proxy = route.proxy is not None and route.proxy.startswith("https:")
-        if not route.tls and not through_tls_proxy:
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        key = route._replace(tls=True, proxy=None, host=None)
+    def _context(self, verify: bool | str, cert: Cert) -> ssl.SSLContext:
+        """Return the TLS settings; they are kept by digests of what is secret."""
+        key = label(verify), label(cert)
         context = self._contexts.get(key)
         if context is None:
-            context = httpx.create_ssl_context(verify=request.verify is not False)
-            equip(context, verify=request.verify, cert=request.cert)
+            context = httpx.create_ssl_context(verify=verify is not False)
+            equip(context, verify=verify, cert=cert)
             if len(self._contexts) >= MOST_POOLS:
                 self._contexts.clear()
             self._contexts[key] = context
@@ -221,7 +227,8 @@ class HttpxTransport(Transport):
             proxies = self._environment
             if proxies is None:
                 proxies = self._environment = urllib.request.getproxies()
-            if proxies and urllib.request.proxy_bypass(origin.host(request.url)):
+            here = is_loopback(origin.origin(request.url).host)
+            if proxies and (here or urllib.request.proxy_bypass(origin.host(request.url))):
                 proxies = {}
         return (proxies.get(scheme) or proxies.get("all") or None) if proxies else None
 
@@ -285,11 +292,11 @@ def _without_default_port(url: str) -> str:
     return host.removesuffix(":443" if url.startswith("https:") else ":80")
 
 
-def _proxy(url: str, context: ssl.SSLContext) -> httpx.Proxy:
+def _proxy(url: str, context: Callable[[], ssl.SSLContext]) -> httpx.Proxy:
     """Return a proxy; one without a scheme, as environments often have it, speaks HTTP."""
     if "://" not in url:
         url = f"http://{url}"
-    tls = context if url.startswith("https:") else None
+    tls = context() if url.startswith("https:") else None
     scheme, proxy = url.partition(":")[0], None
     if scheme in {"http", "https"}:
         with contextlib.suppress(ValueError, httpx.InvalidURL):

@@ -28,6 +28,7 @@ from webhook_storage.errors import (
     TlsError,
     TransportError,
 )
+from webhook_storage.network import is_loopback
 from webhook_storage.transport.pools import Pools
 from webhook_storage.transport.tls import is_pem, label
 
@@ -153,6 +154,8 @@ class RequestsTransport(Transport):
         }
         if request.proxies is not None:
             settings["proxies"] = dict(request.proxies)
+        elif is_loopback(origin.origin(request.url).host):
+            settings["proxies"] = {}  # what is for this machine does not leave it
         own_tls = isinstance(request.verify, str) or request.cert is not None
         if own_tls and origin.origin(request.url).scheme == "https":
             session = self._with_tls(session, request, settings, undo)
@@ -259,6 +262,8 @@ class _Answer:
             yield from self._response.raw.stream(_CHUNK, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise translate(error) from None
+        except ValueError:  # http.client, of a chunk of a negative length
+            raise ProtocolError("the answer broke off or was no HTTP") from None
 
     def close(self) -> None:
         """Give the connection back."""

@@ -178,11 +178,14 @@ def default_dict(factory: object = None) -> collections.defaultdict[Any, Any]:
 
 
 def _only(kind: Callable[..., Any], *kinds: type) -> Global:
-    """Return what is called with arguments of exactly these types."""
+    """Return what is called with arguments of exactly these types, and with no long number."""
 
     def make(*arguments: object) -> Any:
-        if not all(type(argument) in kinds for argument in arguments):
-            raise TypeError
+        for argument in arguments:
+            # The length of a range of long numbers, and so its hash, is hours of work.
+            long = type(argument) is int and argument.bit_length() >= _LONG
+            if long or type(argument) not in kinds:
+                raise TypeError
         return kind(*arguments)
 
     return Global(kind, make)
@@ -237,5 +240,8 @@ _RENAMED = {
 """Modules as protocols 0 to 2, and Python 3.13, call them."""
 
 _HINT_NEVER = "store the result as plain data: numbers, texts, lists, dicts, dates"
+_LONG = 64
+"""Bits of a number that no range or slice of data has."""
+
 _SHOWN = 100
 """Most characters of a stranger's text in a message."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
+from pathlib import PurePath
 from types import NoneType
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from webhook_storage.errors import FlowLoadError, TrustError
 from webhook_storage.unpickling.allowed import RECONSTRUCTOR, Allowed, Global
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 _BASES = frozenset({dict, float, frozenset, int, list, set, str, tuple})
 _STATES = frozenset({dict, NoneType})
+_UUID_BITS = 128
+_PATH = 16
+"""Bytes that a path takes for each byte of its text, as each part of it is a text of its own."""
 
 
 class Machine(PlainMachine):
@@ -54,6 +59,9 @@ class Machine(PlainMachine):
         known = self._known(function)
         demand(type(arguments) is tuple)
         self.weigh(arguments)
+        if isinstance(function, type) and issubclass(function, PurePath):
+            texts = [argument for argument in arguments if type(argument) is str]
+            self.spend(_PATH * sum(len(text.encode(errors="surrogatepass")) for text in texts))
         if function is RECONSTRUCTOR:
             made = self._reconstruct(*arguments)
         elif known.own:
@@ -81,6 +89,8 @@ class Machine(PlainMachine):
         if isinstance(target, (type, Enum)) or not isinstance(target, self._own):
             raise _refusal(f"changes a {type(target).__name__}")
         self.weigh((state,))
+        if type(target) is UUID:
+            _check_uuid(state)
         restore = getattr(type(target), "__setstate__", None)
         if restore is not None:
             _run(restore, target, state)
@@ -129,6 +139,13 @@ def _run(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
     except (Exception, SystemExit) as error:
         message = f"an allowed class refuses what the pickle gives it ({type(error).__name__})"
         raise FlowLoadError(message, hint="is it here in the version that stored it?") from error
+
+
+def _check_uuid(state: Any) -> None:
+    """Break off when a UUID, which is hashed by what it is given, gets more than numbers."""
+    demand(type(state) is dict)
+    for value in state.values():
+        demand(type(value) is int and value.bit_length() <= _UUID_BITS)
 
 
 def _label(value: object) -> str:

@@ -179,16 +179,16 @@ class PlainMachine:
 
     def hashable(self, items: list[Any]) -> list[Any]:
         """Return values that may be hashed now; a hash visits all that is in a tuple, each time."""
-        self._spend(sum(self._shape(item)[1] for item in items if _takes_effort(item)))
+        self.spend(sum(self._shape(item)[1] for item in items if _takes_effort(item)))
         return items
 
     def weigh(self, arguments: tuple[Any, ...]) -> None:
         """Count what a call may copy; one that is in the pickle once can be copied often."""
         for argument in arguments:
             if isinstance(argument, (str, bytes, bytearray)):
-                self._spend(len(argument))
+                self.spend(len(argument))
             elif isinstance(argument, _CONTAINERS):
-                self._spend(len(argument) * _ITEM)
+                self.spend(len(argument) * _ITEM)
 
     def hang(self, target: Any, items: Iterable[Any]) -> None:
         """Count what is put into something whose end would come by recursion."""
@@ -206,7 +206,12 @@ class PlainMachine:
             return 0, value.bit_length() // _ITEM
         return self._nested.get(id(value)) or (1, 1 + len(value))
 
-    def _spend(self, copies: int) -> None:
+    def spend(self, copies: int) -> None:
+        """Count bytes that are copied.
+
+        Raises:
+            TooLargeError: When they are too many.
+        """
         self._copies -= copies
         if self._copies < 0:
             message = "the pickle unpacks to many times its size"

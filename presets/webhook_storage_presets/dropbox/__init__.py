@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from webhook_storage import capture, document
+from webhook_storage.answer import number
 from webhook_storage.contracts import (
     DEFAULT_TIMEOUT,
     PLAIN,
@@ -41,6 +42,7 @@ from webhook_storage.webhook import Webhook
 from webhook_storage_presets.dropbox.answers import (
     NOT_FOUND,
     REFUSED,
+    check_echo,
     compare,
     members,
     tags,
@@ -220,7 +222,8 @@ class Dropbox(Storage):
             return None
         if not (isinstance(size, str) and isinstance(rev, str) and isinstance(modified, str)):
             raise unexpected(request, response, "without size, rev and server_modified")
-        return Stat(size=int(size), version=rev, modified=modified)
+        check_echo(request, response, [rev, modified])
+        return Stat(size=number(size), version=rev, modified=modified)
 
     def delete_exchange(self, facts: Facts) -> Exchange[None]:
         """Delete one revision of one file.
@@ -263,7 +266,9 @@ class Dropbox(Storage):
                 request = first
                 continue
             page = members(request, response)
-            keys |= dict.fromkeys(listed.keys(page.get("entries")))
+            found_here = listed.keys(page.get("entries"))
+            check_echo(request, response, found_here)
+            keys |= dict.fromkeys(found_here)
             if page.get("has_more") is not True:
                 return [*keys]
             argument = {"cursor": escape(str(page.get("cursor")))}

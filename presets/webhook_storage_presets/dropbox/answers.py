@@ -24,6 +24,8 @@ from webhook_storage.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from webhook_storage.contracts import Request, Response
 
 REFUSED = 409
@@ -182,6 +184,16 @@ def members(request: Request, response: Response) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise unexpected(request, response, "with no JSON object")
     return body
+
+
+def check_echo(request: Request, response: Response, texts: Iterable[str]) -> None:
+    """Refuse texts of an answer in which a secret of the request is.
+
+    Raises:
+        UnexpectedAnswerError: When one is.
+    """
+    if response.echoes is not None and response.echoes("\n".join(texts)):
+        raise unexpected(request, response, "with a secret of the request in it")
 
 
 def unexpected(request: Request, response: Response, what: str) -> UnexpectedAnswerError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from webhook_storage.answer import maybe_done
 from webhook_storage.template import escape
 from webhook_storage_presets.dropbox.answers import REFUSED, members, tags
 
@@ -45,7 +46,7 @@ class Commit(NamedTuple):
         Then the file that is in the way has these bytes.
         """
         in_the_way = tags(response)[-2:] == ("conflict", "file")
-        if response.attempts == 1 or not in_the_way:
+        if not maybe_done(response.history) or not in_the_way:
             return None
         return (yield from self.file_with(api, facts, digest))
 

@@ -142,6 +142,11 @@ class Receiver:
         self.enough = request.headers_only
         self.blocks = False
 
+    @property
+    def taking(self) -> bool:
+        """Tell whether the body goes into the download."""
+        return self._taking
+
     def begin(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
         """Look at status and headers and decide where the body goes."""
         self._status = status

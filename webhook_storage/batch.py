@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -116,6 +116,7 @@ class Known(NamedTuple):
         stored: Number of bytes that the service has.
         version: The service's version of them, None when it told none.
         receipt: The receipt of their store, None when there is none.
+        modified: When the service says that they were changed last, None when it did not.
     """
 
     size: int
@@ -123,6 +124,7 @@ class Known(NamedTuple):
     stored: int
     version: str | None
     receipt: Receipt | None
+    modified: str | None = None
 
     @classmethod
     def of(cls, receipt: Receipt) -> Known:
@@ -138,9 +140,10 @@ class Note:
         begun: Whether what is wrong with the item itself would have shown by now.
         answer: The last answer that had an artifact in it.
         stored: Number of bytes that the service has.
+        modified: When the service says that they were changed last.
     """
 
-    __slots__ = ("answer", "attempts", "begun", "stored")
+    __slots__ = ("answer", "attempts", "begun", "modified", "stored")
 
     def __init__(self) -> None:
         """Nothing was sent yet."""
@@ -148,6 +151,7 @@ class Note:
         self.begun = False
         self.answer: Response | None = None
         self.stored = 0
+        self.modified: str | None = None
 
 
 class Batch(ABC, Generic[Given]):
@@ -162,6 +166,9 @@ class Batch(ABC, Generic[Given]):
     Attributes:
         stopped: Why no further item is begun, None as long as they are.
     """
+
+    _size_is_enough: ClassVar[bool] = False
+    """Whether as many bytes are taken for the same ones where the service tells no version."""
 
     def __init__(
         self, storage: Operations, sender: Sender, settings: Settings, journal: Journal | None
@@ -238,7 +245,8 @@ class Batch(ABC, Generic[Given]):
         if self._journal is None or (item.outcome == "equal" and self._written(item.key)):
             return item
         try:
-            self._journal.write(item.key, {**item.to_dict(), "stored": note.stored})
+            told = {"stored": note.stored, "modified": note.modified}
+            self._journal.write(item.key, {**item.to_dict(), **told})
         except LocalFileError as error:
             self.stopped = self.stopped or f"the journal cannot be written: {error}"
         return item
@@ -265,7 +273,7 @@ class Batch(ABC, Generic[Given]):
             return None  # it failed, or somebody has changed it
 
     def _still_there(self, key: str, known: Known) -> Exchange[bool]:
-        """Tell whether the service has what is known: the version, or else the size."""
+        """Tell whether the service has what is known: the version, or else size and time."""
         facts = artifact_facts(key) if known.receipt is None else receipt_facts(known.receipt)
         try:
             stat = yield from self._storage.stat_exchange(facts)
@@ -275,9 +283,10 @@ class Batch(ABC, Generic[Given]):
             return False  # it does not tell, so there is nothing to rely on
         if stat is None or (stat.size is not None and stat.size != known.stored):
             return False
-        if stat.version is None or known.version is None:
-            return stat.size is not None
-        return stat.version == known.version
+        if stat.version is not None and known.version is not None:
+            return stat.version == known.version
+        unchanged = known.modified is not None and stat.modified == known.modified
+        return stat.size is not None and (unchanged or self._size_is_enough)
 
 
 def _read(entry: Mapping[str, Any]) -> Known:
@@ -289,6 +298,7 @@ def _read(entry: Mapping[str, Any]) -> Known:
         int(entry["stored"]),
         None if entry.get("version") is None else str(entry["version"]),
         None if receipt is None else Receipt.model_validate(receipt),
+        None if entry.get("modified") is None else str(entry["modified"]),
     )
 
 

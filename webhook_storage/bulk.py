@@ -98,7 +98,7 @@ def put_many(storage: Operations, items: Sources, **options: Unpack[PutOptions])
 
     An item whose digest is known of its key, by the journal or by a receipt, and which the service
     still has, is not sent again: it answers a `stat` with the same version, or where it tells none
-    the same size.
+    the same size. An open file or an iterator is read once, so it is the source of one item only.
 
     Args:
         storage: Where; its URL has ``${artifact.key}``.
@@ -112,6 +112,8 @@ def put_many(storage: Operations, items: Sources, **options: Unpack[PutOptions])
         ConfigurationError: An option is wrong, the storage takes no key, or the journal is that of
             another one. What goes wrong with an item is in the report.
         KeyboardInterrupt: After all that was under way has ended. What was done is in the journal.
+            An item of several requests ends between them: with ``verify="after"`` it may be stored,
+            and not looked at, and is then stored again.
 
     Example:
         >>> from webhook_storage import Sender, Webhook
@@ -148,7 +150,8 @@ def get_many(
     below the directory, or one behind a link, fails. Each file is there as a whole or not at all.
 
     A file that has the digest of its receipt is not fetched again; nor is one that has the digest
-    in the journal, when the service still has what it had then.
+    in the journal, when the service still has what it had then: a `stat` tells the same version, or
+    where there is none both the same size and the same time of the last change.
 
     Args:
         storage: From where.

@@ -49,7 +49,9 @@ _interrupted: ContextVar[threading.Event | None] = ContextVar(
 def interruptible(event: threading.Event) -> Iterator[None]:
     """Let what is performed inside the ``with`` block end by `KeyboardInterrupt` once this is set.
 
-    A request that was sent is waited for, as long as its answer or its body goes on in one piece.
+    A request that was sent is waited for, with its whole answer, which tells what was done. Not
+    waited for is the rest of a body that is being sent or downloaded, nor any further request of
+    the same exchange.
     """
     token = _interrupted.set(event)
     try:
@@ -193,7 +195,8 @@ class Sending:
             try:
                 self._receiver.begin(answer.status, answer.headers)
                 for chunk in answer.chunks():
-                    _go_on()
+                    if self._receiver.taking:  # any other answer tells what was done
+                        _go_on()
                     self._receiver.take(chunk)
                     if self._receiver.enough:
                         break

@@ -100,6 +100,11 @@ class Journal:
             self._file.seek(place[0])
             return _parsed(self._file.read(place[1]))
 
+    def is_in(self, path: Path) -> bool:
+        """Tell whether this file is the journal, by whatever name."""
+        with told_with_path(path):
+            return path.exists() and os.path.samestat(path.stat(), os.fstat(self._file.fileno()))
+
     def write(self, key: str, entry: Mapping[str, Any]) -> None:
         """Append what came of a key.
 

@@ -81,7 +81,7 @@ _FIELDS = fields(Item)
 _NOT_OK = {"failed", "not begun"}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Report:
     """What came of a batch.
 
@@ -107,6 +107,12 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     transferred: int = 0
     stopped: str | None = None
+
+    def __repr__(self) -> str:
+        """Show how many items there are; they may be a million."""
+        said = [f"{count} {outcome}" for outcome, count in self.counts.items()] or ["no items"]
+        said += ["stopped"] if self.stopped is not None else []
+        return f"<Report: {', '.join(said)}>"
 
     @property
     def ok(self) -> bool:

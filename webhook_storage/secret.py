@@ -29,7 +29,7 @@ _SHORTEST = 6
 """A shorter value occurs in innocent text; a text that may hold one is dropped as a whole."""
 
 _JSON_IN_HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
-_UTF_16 = re.compile(r"\\u([0-9A-Fa-f]{4})")
+_UTF_16 = re.compile(r"(?<!\\)\\+u([0-9A-Fa-f]{4})")
 _ENDLESS = re.compile("&#[0-9]{20,}")
 """A reference to no character, with more digits than Python may read."""
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakValueDictionary
 
 from webhook_storage.answer import header
 from webhook_storage.artifact import PathBody, Source, as_body, told_with_path
@@ -20,10 +22,10 @@ from webhook_storage.receipt import Receipt
 from webhook_storage.report import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from webhook_storage.contracts import Body
+    from webhook_storage.journal import Journal
     from webhook_storage.report import Outcome
 
 Sourced: TypeAlias = tuple[str, Source]
@@ -34,7 +36,19 @@ Sought: TypeAlias = "str | Receipt"
 
 
 class Storing(Batch[Sourced]):
-    """Sources to be stored."""
+    """Sources to be stored.
+
+    Args:
+        *parts: Those of a batch.
+    """
+
+    # The answer to a store seldom tells a time that could be compared.
+    _size_is_enough = True
+
+    def __init__(self, *parts: Any) -> None:
+        """Begin nothing yet."""
+        super().__init__(*parts)
+        self._read_once: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
     def key_of(self, given: Sourced) -> str:
         """Return the key of an item."""
@@ -43,6 +57,7 @@ class Storing(Batch[Sourced]):
     def _exchange(self, given: Sourced, note: Note) -> Exchange[Item]:
         key, source = given
         with self._alone(key):
+            self._take(source)
             make = partial(as_body, source)
             body: Body = make() if isinstance(source, bytes) else (yield Work(make))
             known = self._known(key)
@@ -50,11 +65,13 @@ class Storing(Batch[Sourced]):
             if known is not None and (yield from self._is_equal(key, body, known)):
                 note.stored = known.stored
                 return _item(key, "equal", known)
+            # Before it is stored: an interruption afterwards would lose that it was.
+            digest = (yield Work(body.sha256)) if self._encodes else None
             put = self._storage._put  # noqa: SLF001 - as `put` does
             receipt = yield from put(body, key, PLAIN, self._settings.verify)
             note.stored = receipt.size
-            digest = (yield Work(body.sha256)) if self._encodes else receipt.sha256
-            return _item(key, "stored", Known.of(receipt)._replace(size=body.size, sha256=digest))
+            known = Known.of(receipt)._replace(size=body.size, sha256=digest or receipt.sha256)
+            return _item(key, "stored", known)
 
     @contextlib.contextmanager
     def _alone(self, key: str) -> Iterator[None]:
@@ -69,6 +86,19 @@ class Storing(Batch[Sourced]):
             yield
         finally:
             self._under_way.discard(key)
+
+    def _take(self, source: Source) -> None:
+        """Refuse what can be read once and came before: it goes on where that item has left it."""
+        what = "open file" if hasattr(source, "read") else "iterator"
+        if what == "iterator" and not isinstance(source, Iterator):
+            return
+        with self._lock:
+            came_before = id(source) in self._read_once
+            with contextlib.suppress(TypeError):  # some have no weak references
+                self._read_once[id(source)] = source
+        if came_before:
+            message = f"another item has this {what}"
+            raise ConfigurationError(message, hint="give the path, or a file of its own")
 
     def _is_equal(self, key: str, body: Body, known: Known) -> Exchange[bool]:
         """Tell whether the service has this body."""
@@ -98,20 +128,20 @@ class Fetching(Batch[Sought]):
 
     def _exchange(self, given: Sought, note: Note) -> Exchange[Item]:
         key = self.key_of(given)
-        path: Path = yield Work(partial(_place, self._directory, key))
+        path: Path = yield Work(partial(_place, self._directory, key, self._journal))
         note.begun = True
         receipt = given if isinstance(given, Receipt) else self._receipt(key)
         for known in self._candidates(key, receipt):
             if (yield Work(partial(_holds, path, known))):
                 sure = receipt is not None or self._settings.trust_receipts
                 if sure or (yield from self._still_there(key, known)):
-                    note.stored = known.stored
+                    note.stored, note.modified = known.stored, known.modified
                     return _item(key, "equal", known)
         download = self._storage._download  # noqa: SLF001 - as `download` does
         size = yield from download(path, receipt or key)
         answer = note.answer
         if answer is not None:
-            note.stored = answer.size
+            note.stored, note.modified = answer.size, header(answer, "last-modified")
         version = None if answer is None else header(answer, "etag")
         if answer is None or self._encodes:
             digest = yield Work(lambda: PathBody(path).sha256())
@@ -141,7 +171,7 @@ def _item(key: str, outcome: Outcome, known: Known) -> Item:
     )
 
 
-def _place(directory: Path, key: str) -> Path:
+def _place(directory: Path, key: str, journal: Journal | None) -> Path:
     """Return the file of a key, and make its folder.
 
     Raises:
@@ -157,6 +187,8 @@ def _place(directory: Path, key: str) -> Path:
             raise _no_file(key, "there is a link on its way")
         if path.is_dir():
             raise _no_file(key, "there is a directory in its place")
+        if journal is not None and journal.is_in(path):
+            raise _no_file(key, "the journal of this batch is there")
         path.parent.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -32,9 +32,12 @@ spellings: list[Callable[[str], str]] = [
     lambda text: repr(text)[1:-1],
     lambda text: repr(text.encode())[2:-1],
     lambda text: quote(text, safe="!'()*~"),
-    lambda text: "".join(f"&#{ord(char)};" for char in text),
-    lambda text: "".join(f"&#x{ord(char):X};" for char in text),
-    lambda text: "".join(f"\\u{unit:04X}" for unit in memoryview(text.encode("utf-16-le")).cast("H")),
+    # In HTML other numbers stand for other characters, or for none.
+    lambda text: "".join(f"&#{ord(char)};" if char.isprintable() else char for char in text),
+    lambda text: "".join(f"&#x{ord(char):X};" if char.isprintable() else char for char in text),
+    lambda text: "".join(
+        f"\\u{unit:04X}" for unit in memoryview(text.encode("utf-16-le")).cast("H")
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from webhook_storage import Storage
@@ -46,6 +47,11 @@ class PartedStorage(Storage):
     part_size: int = 256 * 1024
     limit: int = 2
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host that may get the credential."""
+        return (urlsplit(self.origin).hostname or "",)
+
     def stat_exchange(self, facts: Facts) -> Exchange[Stat | None]:
         """No test asks."""
         raise NotImplementedError
@@ -59,10 +65,18 @@ class PartedStorage(Storage):
         raise NotImplementedError
 
 
-def _by_location(method: str, state: State, **more: Any) -> Request:
-    """Return a request to the URL that the service gave, which is shown by its name only."""
-    facts = {**more.pop("facts", {}), "receipt.upload": state["url"]}
-    return Request(method=method, url="${receipt.upload}", facts=facts, **more)
+def _by_location(storage: PartedStorage, method: str, state: State, **more: Any) -> Request:
+    """Return a request to the URL that the service gave, which is shown by its name only.
+
+    It was accepted because it is at the storage's own host, which may get the credential.
+    """
+    return Request(
+        method=method,
+        url="${receipt.upload}",
+        facts={"receipt.upload": state["url"]},
+        redirect_hosts=storage.hosts,
+        **more,
+    )
 
 
 # --- OCI ------------------------------------------------------------------------------------------
@@ -126,6 +140,7 @@ class OciUpload(ResumableUpload[Response]):
     def send(self, state: State, part: PartBody) -> Exchange[Progress]:
         """Send a part; the next one goes to another URL."""
         response: Response = yield _by_location(
+            self._storage,
             "PATCH",
             state,
             headers={
@@ -142,13 +157,19 @@ class OciUpload(ResumableUpload[Response]):
     def status(self, state: State) -> Exchange[Progress | None]:
         """Ask how far it is."""
         response: Response = yield _by_location(
-            "GET", state, auth=self._storage.auth, accept=OK, returns=frozenset({GONE})
+            self._storage,
+            "GET",
+            state,
+            auth=self._storage.auth,
+            accept=OK,
+            returns=frozenset({GONE}),
         )
         return None if response.status == GONE else _oci_progress(response)
 
     def finish(self, state: State) -> Exchange[Response]:
         """Say which digest all of it has."""
         response: Response = yield _by_location(
+            self._storage,
             "PUT",
             state,
             params={"digest": f"sha256:{self._body.sha256()}"},
@@ -159,7 +180,7 @@ class OciUpload(ResumableUpload[Response]):
 
     def abort(self, state: State) -> Exchange[bool]:
         """Delete it."""
-        yield _by_location("DELETE", state, auth=self._storage.auth, accept=OK)
+        yield _by_location(self._storage, "DELETE", state, auth=self._storage.auth, accept=OK)
         return True
 
     def stored(self) -> Exchange[Response | None]:
@@ -336,7 +357,12 @@ class Tus(PartedStorage):
     def fetch_exchange(self, facts: Facts, sink: Sink) -> Exchange[Response]:
         """Fetch from there."""
         response: Response = yield Request(
-            method="GET", url="${receipt.url}", headers=self.headers, sink=sink, facts=facts
+            method="GET",
+            url="${receipt.url}",
+            headers=self.headers,
+            redirect_hosts=self.hosts,
+            sink=sink,
+            facts=facts,
         )
         return response
 
@@ -368,6 +394,7 @@ class TusUpload(ResumableUpload[str]):
     def send(self, state: State, part: PartBody) -> Exchange[Progress]:
         """Send a part."""
         response: Response = yield _by_location(
+            self._storage,
             "PATCH",
             state,
             headers={
@@ -383,7 +410,11 @@ class TusUpload(ResumableUpload[str]):
     def status(self, state: State) -> Exchange[Progress | None]:
         """Ask how far it is."""
         response: Response = yield _by_location(
-            "HEAD", state, headers=self._storage.headers, returns=frozenset({GONE, 410})
+            self._storage,
+            "HEAD",
+            state,
+            headers=self._storage.headers,
+            returns=frozenset({GONE, 410}),
         )
         if response.status in {GONE, 410}:
             return None
@@ -396,5 +427,5 @@ class TusUpload(ResumableUpload[str]):
 
     def abort(self, state: State) -> Exchange[bool]:
         """Delete it (tus, extension termination)."""
-        yield _by_location("DELETE", state, headers=self._storage.headers)
+        yield _by_location(self._storage, "DELETE", state, headers=self._storage.headers)
         return True

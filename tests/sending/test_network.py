@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fakes.files import FileService
 from tests.sending.support import caught, plain
 from webhook_storage import RetryPolicy, Sender, Webhook
 from webhook_storage.errors import ConfigurationError
 from webhook_storage.network import Network
 from webhook_storage.testing import FakeTransport
+from webhook_storage.transport.httpx import HttpxTransport
+from webhook_storage.transport.requests import RequestsTransport
 from webhook_storage_resolvers.mapping import MappingResolver
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from webhook_storage.contracts import Transport
 
 UNENCRYPTED = "would go unencrypted to another machine"
 PLAIN = "http://files.example.com"
@@ -87,3 +92,35 @@ def test_a_preview_is_refused_as_the_request_would_be() -> None:
     with Sender(secrets=[], network=Network()) as sender:
         error = caught(lambda: sender.preview(plain(PLAIN).exchange("fetch", "k")))
     assert (ConfigurationError, True) == (type(error), UNENCRYPTED in str(error))
+
+
+@pytest.mark.parametrize(
+    "proxy", ["192.0.2.2:1", "//192.0.2.2:1", "http://192.0.2.2:1", "socks5://192.0.2.2:1"]
+)
+def test_a_proxy_elsewhere_reads_what_is_not_encrypted(proxy: str) -> None:
+    """What is for this machine does not leave it unencrypted by way of a proxy."""
+    storage = plain("http://localhost:1", proxies={"http": proxy})
+    message, sent = outcome(storage, network=Network())
+    assert (True, 0) == (message.startswith("the proxy of GET"), sent)
+
+
+def test_a_proxy_on_this_machine_may_read_it() -> None:
+    """The twin: nothing leaves the machine."""
+    storage = plain("http://localhost:1", proxies={"http": "127.0.0.1:2"})
+    assert ("content", 1) == outcome(storage, network=Network())
+
+
+@pytest.mark.parametrize("transport", [HttpxTransport, RequestsTransport])
+def test_a_proxy_of_the_environment_gets_nothing_that_is_for_this_machine(
+    transport: type[Transport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is connected to directly, whatever NO_PROXY says."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with (
+        FileService() as service,
+        Sender(secrets=[], transport=transport(), retry=RetryPolicy(attempts=1)),
+    ):
+        storage = plain(service.url)
+        storage.put(b"content", "k")
+        assert storage.get("k") == b"content"

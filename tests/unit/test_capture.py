@@ -142,7 +142,6 @@ def test_an_answer_without_a_list_is_an_error(pointer: str, body: bytes) -> None
         select_all(pointer, answer(body))
 
 
-
 @pytest.mark.parametrize("body", [["a", "s3cret"], ["x-s3cret/y", "b"]])
 def test_an_echoed_secret_is_no_key(body: list[str]) -> None:
     """A list in which the server echoes a secret is refused as a whole, and the secret unnamed."""

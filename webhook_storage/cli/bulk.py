@@ -125,7 +125,7 @@ def receipts_in(path: Path) -> dict[str, Receipt]:
 def _written(content: bytes) -> Iterator[tuple[str, Receipt]]:
     """Yield the receipts in a journal."""
     for line in content.splitlines():
-        with contextlib.suppress(ValueError, TypeError, KeyError, ValidationError):
+        with contextlib.suppress(ValueError, TypeError, KeyError, ValidationError, RecursionError):
             entry: Mapping[str, Any] = json.loads(line)
             yield entry["key"], Receipt.model_validate(entry["receipt"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +33,12 @@ class _JsonPlan:
     Attributes:
         steps: Text, and placeholders with whether they stand outside of a string.
         tree: The document with marks in place of placeholders.
-        marks: One for each placeholder.
+        mark: What stands for a placeholder, and for nothing else.
     """
 
     steps: tuple[str | tuple[Placeholder, bool], ...]
     tree: Any
-    marks: tuple[str, ...]
+    mark: re.Pattern[str]
 
 
 def json_text(template: Template, lookup: Lookup) -> str | None:
@@ -91,6 +92,8 @@ def _json_plan(template: Template) -> _JsonPlan | None:
         strings, numbers = _leaves(tree)
     except (ValueError, RecursionError):
         return None
+    pattern = re.compile(f"{prefix}[0-9]{{6}}")
+    counts = Counter(found for string in strings for found in pattern.findall(string))
     steps: list[str | tuple[Placeholder, bool]] = []
     unused = iter(marks)
     for part in template.parts:
@@ -99,10 +102,10 @@ def _json_plan(template: Template) -> _JsonPlan | None:
             continue
         mark = next(unused)
         bare = mark in numbers
-        if not bare and sum(string.count(mark) for string in strings) != 1:
+        if not bare and counts[mark] != 1:
             raise misplaced(part, "in a key of JSON, in an escape or beside other digits")
         steps.append((part, bare))
-    return _JsonPlan(tuple(steps), tree, tuple(marks))
+    return _JsonPlan(tuple(steps), tree, pattern)
 
 
 def _load(text: str) -> Any:
@@ -146,7 +149,7 @@ def _same_structure(plan: _JsonPlan, text: str) -> bool:
         return False
     while pairs:
         expected, actual = pairs.pop()
-        if isinstance(expected, _Number) and expected in plan.marks:
+        if isinstance(expected, _Number) and plan.mark.fullmatch(expected):
             same = isinstance(actual, _Number | bool | None)
         elif type(expected) is not type(actual):
             same = False
@@ -156,7 +159,7 @@ def _same_structure(plan: _JsonPlan, text: str) -> bool:
         elif isinstance(expected, tuple):
             same = [key for key, _ in expected] == [key for key, _ in actual]
             pairs += [(a[1], b[1]) for a, b in zip(expected, actual, strict=False)]
-        elif isinstance(expected, str) and any(mark in expected for mark in plan.marks):
+        elif isinstance(expected, str) and plan.mark.search(expected):
             same = True
         else:
             same = expected == actual

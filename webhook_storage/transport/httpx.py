@@ -7,6 +7,7 @@ import contextlib
 import os
 import ssl
 import urllib.request
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -52,8 +53,8 @@ class HttpxTransport(Transport):
 
     Proxies are those of the request, else those of the environment (``HTTPS_PROXY``, ``NO_PROXY``).
     Certificates are checked against certifi's list, or ``SSL_CERT_FILE``; a CA of the request is
-    trusted as well. TLS 1.2 is the oldest version spoken. A proxy that speaks TLS is verified always,
-    and shown no client certificate.
+    trusted as well. TLS 1.2 is the oldest version spoken. A proxy that speaks TLS is always
+    verified, and shown no client certificate.
 
     In an event loop the headers of an answer are one piece of it, to which the timeout applies. In
     a thread httpx waits as long for each part of them, of at most 100 KiB together.
@@ -182,19 +183,20 @@ class HttpxTransport(Transport):
         verify = request.verify
         # Nothing is loaded where TLS is not spoken.
         context = (
-            self._context(verify, request.cert)
+            self._context(verify=verify, cert=request.cert)
             if route.tls
             else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )
-        # What is said of the server does not hold for a proxy, but for whom it trusts.
+        # Of what is said of the server only whom to trust holds for a proxy.
         known = True if verify is False else verify
-        proxy = _proxy(route.proxy, lambda: self._context(known, None)) if route.proxy else None
+        of_proxy = partial(self._context, verify=known, cert=None)
+        proxy = _proxy(route.proxy, of_proxy) if route.proxy else None
         limits = httpx.Limits(
             max_connections=self._max_connections, max_keepalive_connections=self._max_connections
         )
         return {"verify": context, "proxy": proxy, "limits": limits, "trust_env": False}
 
-    def _context(self, verify: bool | str, cert: Cert) -> ssl.SSLContext:
+    def _context(self, *, verify: bool | str, cert: Cert) -> ssl.SSLContext:
         """Return the TLS settings; they are kept by digests of what is secret."""
         key = label(verify), label(cert)
         context = self._contexts.get(key)

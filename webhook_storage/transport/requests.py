@@ -29,6 +29,7 @@ from webhook_storage.errors import (
     TransportError,
 )
 from webhook_storage.network import is_loopback
+from webhook_storage.transport.cancellable import Cancellable
 from webhook_storage.transport.pools import Pools
 from webhook_storage.transport.tls import is_pem, label
 
@@ -125,8 +126,18 @@ class RequestsTransport(Transport):
         raise failure
 
     async def asend(self, request: WireRequest) -> AsyncWireResponse:
-        """Do the same in a thread, since requests blocks."""
-        return _AsyncAnswer(await asyncio.to_thread(self.send, request))
+        """Do the same in a thread, since requests blocks.
+
+        The thread cannot be cancelled with its task. So the body ends by an error, and an answer
+        that comes nevertheless is closed.
+        """
+        sent = Cancellable()
+        try:
+            await asyncio.to_thread(lambda: sent.bring(self.send(sent.watched(request))))
+        except asyncio.CancelledError:
+            sent.cancel()
+            raise
+        return _AsyncAnswer(sent.answer)
 
     def close(self) -> None:
         """Close the session's connections."""

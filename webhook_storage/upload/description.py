@@ -24,7 +24,8 @@ class Upload(ABC, Generic[T]):
     """The requests of one upload in parts. It is made anew for each, and lives as long as it does.
 
     What came from the service is data: a URL in a state goes into a request by its `facts`, as in
-    ``url="${receipt.upload}"``, so that it is never read as a template and never shown.
+    ``url="${receipt.upload}"``, so that it is never read as a template and never shown. Its host
+    must be in the request's `redirect_hosts` to get a credential, and comes from the storage there.
 
     Attributes:
         leftover: What becomes of an upload that nobody ends, or how to find it, in a few words.

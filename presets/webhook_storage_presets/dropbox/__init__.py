@@ -42,10 +42,10 @@ from webhook_storage.webhook import Webhook
 from webhook_storage_presets.dropbox.answers import (
     NOT_FOUND,
     REFUSED,
-    check_echo,
     compare,
     members,
     tags,
+    unechoed,
     unexpected,
 )
 from webhook_storage_presets.dropbox.api import Api, kwargs_of
@@ -222,7 +222,7 @@ class Dropbox(Storage):
             return None
         if not (isinstance(size, str) and isinstance(rev, str) and isinstance(modified, str)):
             raise unexpected(request, response, "without size, rev and server_modified")
-        check_echo(request, response, [rev, modified])
+        rev, modified = unechoed(request, response, [rev, modified])
         return Stat(size=number(size), version=rev, modified=modified)
 
     def delete_exchange(self, facts: Facts) -> Exchange[None]:
@@ -266,9 +266,8 @@ class Dropbox(Storage):
                 request = first
                 continue
             page = members(request, response)
-            found_here = listed.keys(page.get("entries"))
-            check_echo(request, response, found_here)
-            keys |= dict.fromkeys(found_here)
+            names = unechoed(request, response, listed.keys(page.get("entries")))
+            keys |= dict.fromkeys(names)
             if page.get("has_more") is not True:
                 return [*keys]
             argument = {"cursor": escape(str(page.get("cursor")))}

@@ -24,8 +24,6 @@ from webhook_storage.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from webhook_storage.contracts import Request, Response
 
 REFUSED = 409
@@ -169,7 +167,7 @@ def compare(path: str, theirs: str, ours: str, verb: str) -> None:
     Raises:
         IntegrityError: When they differ.
     """
-    if not hmac.compare_digest(theirs.lower().encode(), ours.encode()):
+    if not hmac.compare_digest(theirs.lower().encode(errors="replace"), ours.encode()):
         message = f"{path}: Dropbox {verb} other bytes; the content hashes differ"
         raise IntegrityError(message, hint=ALTERED)
 
@@ -186,14 +184,15 @@ def members(request: Request, response: Response) -> dict[str, Any]:
     return body
 
 
-def check_echo(request: Request, response: Response, texts: Iterable[str]) -> None:
-    """Refuse texts of an answer in which a secret of the request is.
+def unechoed(request: Request, response: Response, texts: list[str]) -> list[str]:
+    """Return texts of an answer that may be handed out.
 
     Raises:
-        UnexpectedAnswerError: When one is.
+        UnexpectedAnswerError: When a secret of the request is in one of them.
     """
     if response.echoes is not None and response.echoes("\n".join(texts)):
         raise unexpected(request, response, "with a secret of the request in it")
+    return texts
 
 
 def unexpected(request: Request, response: Response, what: str) -> UnexpectedAnswerError:

@@ -41,6 +41,12 @@ docs: $(VENV)/.dev fleet ## run the examples in the documents, follow their link
 bench: $(VENV)/.dev fleet ## measure
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+fuzz: $(VENV)/.dev .fleet/fuzz/.done ## feed every parser with anything, by coverage, for a minute each
+	@.fleet/fuzz/bin/python -m tests.fuzz $(ARGS)
+
+soak: $(VENV)/.dev fleet ## store and fetch 20,000 artifacts while requests break
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
 fleet: $(VENV)/.python ## install the test servers (needs root or sudo for those from Debian)
 	@PYTHON=$(BIN)/python tests/fleet/install || [ -z "$$CI" ]
 
@@ -52,7 +58,9 @@ lock: $(VENV)/.python ## write the lock files anew; ARGS=--upgrade takes the new
 	lock --all-extras --group dev pyproject.toml -o requirements.lock && \
 	lock tests/fleet/servers.in -o tests/fleet/servers.lock && \
 	lock tests/fleet/mitm.in -o tests/fleet/mitm.lock && \
-	lock tests/fleet/prefect.in -o tests/fleet/prefect.lock
+	lock tests/fleet/prefect.in -o tests/fleet/prefect.lock && \
+	lock --extra crypto --extra requests --extra zstd tests/fleet/fuzz.in pyproject.toml \
+	  -o tests/fleet/fuzz.lock
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) .fleet .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache \
@@ -76,6 +84,13 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml requirements.lock
 	@sed -E '/^ *--hash=/d; s/ *\\$$//; s/\[[^]]*]==/==/' requirements.lock >$(VENV)/constraints.txt
 	@export PIP_CONSTRAINT=$(VENV)/constraints.txt UV_BUILD_CONSTRAINT=$(VENV)/constraints.txt; \
 	$(INSTALL) -c $(VENV)/constraints.txt -e '.[server]'
+	@touch $@
+
+# Atheris has wheels for a few versions of Python only, so it lives alone.
+.fleet/fuzz/.done: $(VENV)/.python pyproject.toml tests/fleet/fuzz.lock
+	@rm -rf .fleet/fuzz && $(BIN)/python -m venv .fleet/fuzz
+	@.fleet/fuzz/bin/pip install -q --disable-pip-version-check --require-hashes -r tests/fleet/fuzz.lock
+	@.fleet/fuzz/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 # Everything, hashes checked, and the plug-ins that only the tests have.

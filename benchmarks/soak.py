@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from array import array
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ RETRY = ws.RetryPolicy(attempts=12, initial_delay=0.02, max_delay=1.0, deadline=
 POINTS = (0.1, 0.5, 1.0)
 """Parts of the run at which counts are told; each is the median of a fifth of the run before it.
 
-How much memory glibc keeps for later goes up and down by several MiB.
+What is under way at one moment says little.
 """
 
 MORE_FILES = 2
@@ -54,6 +55,16 @@ MORE_FILES = 2
 
 MORE_MEMORY = 8.0
 """MiB that may be added in the second half."""
+
+MORE_BLOCKS = 2000
+"""Blocks that may be added in the second half: what is under way, and no one for each pair."""
+
+RETURNING = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+}
+"""Has glibc return what is freed; else it keeps many MiB for later, now more and now less."""
 
 _SAMPLES = 400
 _LARGEST = 1024 * 1024
@@ -70,11 +81,13 @@ class Sample(NamedTuple):
         files: Open file descriptors.
         threads: Threads of the operating system.
         memory: Resident memory in MiB.
+        blocks: Pieces of memory that Python has handed out, nearly one for each object.
     """
 
     files: float
     threads: float
     memory: float
+    blocks: float
 
 
 @dataclass
@@ -89,7 +102,7 @@ class Report:
         different: How many artifacts were not what was stored.
         seconds: How long it took.
         size: Bytes of all artifacts together.
-        samples: In the order in which they were taken.
+        samples: Numbers of all samples, one after the other: as objects they would count themselves.
     """
 
     pairs: int = 0
@@ -99,12 +112,13 @@ class Report:
     different: int = 0
     seconds: float = 0.0
     size: int = 0
-    samples: list[Sample] = field(default_factory=list)
+    samples: array[float] = field(default_factory=lambda: array("d"))
 
     def at(self, part: float) -> Sample:
         """Return what was held when that part of the run was over."""
-        end = max(1, round(len(self.samples) * part))
-        window = self.samples[max(0, end - max(1, len(self.samples) // 5)) : end]
+        samples = list(zip(*[iter(self.samples)] * len(Sample._fields), strict=True))
+        end = max(1, round(len(samples) * part))
+        window = samples[max(0, end - max(1, len(samples) // 5)) : end]
         return Sample(*map(statistics.median, zip(*window, strict=True)))
 
     def complaints(self) -> list[str]:
@@ -119,6 +133,8 @@ class Report:
             found.append("the number of threads grows")
         if last.memory > middle.memory + MORE_MEMORY:
             found.append("the memory grows")
+        if last.blocks > middle.blocks + MORE_BLOCKS:
+            found.append("the number of objects grows")
         return found
 
     def lines(self) -> Iterator[str]:
@@ -131,10 +147,12 @@ class Report:
         yield f"faults     {self.faults.total()}"
         for kind, count in sorted(self.faults.items()):
             yield f"           {count:>6} {kind}"
-        yield "           open files  threads  memory"
+        yield "           open files  threads      memory   objects"
         for part in POINTS:
-            files, threads, memory = self.at(part)
-            yield f"at {part:>4.0%}    {files:>10.0f}{threads:>9.0f}{memory:>8.1f} MiB"
+            files, threads, memory, blocks = self.at(part)
+            yield (
+                f"at {part:>4.0%}    {files:>10.0f}{threads:>9.0f}{memory:>8.1f} MiB{blocks:>10.0f}"
+            )
 
 
 def soak(
@@ -262,7 +280,7 @@ class _Run:
     def _look(self) -> None:
         """Take a sample when it is time for one."""
         if not (self.report.pairs + self.report.errors.total()) % self._each:
-            self.report.samples.append(sample())
+            self.report.samples.extend(sample())
 
 
 class _Item:
@@ -318,7 +336,7 @@ def sample() -> Sample:
     threads = re.search(r"^Threads:\s+([0-9]+)", (proc / "status").read_text(), re.MULTILINE)
     memory = int((proc / "statm").read_text().split()[1]) * _PAGE / _MIB
     files = len(list((proc / "fd").iterdir()))
-    return Sample(files, int(threads[1]) if threads else 0, memory)
+    return Sample(files, int(threads[1]) if threads else 0, memory, sys.getallocatedblocks())
 
 
 def main() -> int:
@@ -328,6 +346,9 @@ def main() -> int:
     parser.add_argument("--faults", type=float, default=0.01, help="part of the requests")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    if not RETURNING.items() <= os.environ.items():
+        command = [sys.executable, "-m", "benchmarks.soak", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, **RETURNING})  # noqa: S606 - it is we
     try:
         with serve_nginx() as origin, tempfile.TemporaryDirectory(prefix="soak-") as directory:
             port = int(origin.rpartition(":")[2])

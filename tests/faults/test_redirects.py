@@ -66,12 +66,18 @@ def test_redirects(
     tmp_path: Path,
     row: TakeRow,
 ) -> None:
-    """No redirect loses an artifact, and none takes a credential away."""
+    """No redirect loses an artifact, and none takes a credential away.
+
+    A store goes to no other host, not even to one from which may be fetched.
+    """
+    hosts = ["127.0.0.1"] if case.direction == "up" else []
     target = recorder.url if case.where == ELSEWHERE else f"{nginx.url}{at_nginx.path}"
     seen = set()
     for code in case.codes:
         origin = nginx.redirect(code, target, tls=case.where == DOWN)
-        storage = plain(origin, **at_nginx.kwargs, verify=str(nginx.pki.ca))
+        storage = plain(
+            origin, **at_nginx.kwargs, verify=str(nginx.pki.ca), with_redirect_hosts=hosts
+        )
         if case.direction == "up":
             seen.add(upload(at_nginx, mode, storage))
         else:

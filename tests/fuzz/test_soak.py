@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.faults import ALTER, KINDS, relayed
-from benchmarks.soak import MORE_FILES, MORE_MEMORY, Report, Sample, sample, soak
+from benchmarks.soak import MORE_BLOCKS, MORE_FILES, MORE_MEMORY, Report, Sample, sample, soak
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,21 +44,24 @@ def test_an_artifact_that_was_altered_is_told(nginx: Nginx, tmp_path: Path) -> N
 
 def run_of(first: Sample, middle: Sample, last: Sample) -> Report:
     """Return the report of a run in which nothing failed."""
-    samples = [first] * 2 + [middle] * 8 + [last] * 10
-    return Report(pairs=20, seconds=1.0, samples=samples)
+    report = Report(pairs=20, seconds=1.0)
+    for sample_ in [first] * 2 + [middle] * 8 + [last] * 10:
+        report.samples.extend(sample_)
+    return report
 
 
-STEADY = Sample(19, 10, 90.0)
+STEADY = Sample(19, 10, 90.0, 500_000)
 
 
 @pytest.mark.parametrize(
     ("last", "complaints"),
     [
         (STEADY, []),
-        (Sample(19 + MORE_FILES, 10, 90.0 + MORE_MEMORY), []),
-        (Sample(20 + MORE_FILES, 10, 90.0), ["the number of open files grows"]),
-        (Sample(19, 11, 90.0), ["the number of threads grows"]),
-        (Sample(19, 10, 91.0 + MORE_MEMORY), ["the memory grows"]),
+        (Sample(19 + MORE_FILES, 10, 90.0 + MORE_MEMORY, 500_000 + MORE_BLOCKS), []),
+        (STEADY._replace(files=20 + MORE_FILES), ["the number of open files grows"]),
+        (STEADY._replace(threads=11), ["the number of threads grows"]),
+        (STEADY._replace(memory=91.0 + MORE_MEMORY), ["the memory grows"]),
+        (STEADY._replace(blocks=500_001 + MORE_BLOCKS), ["the number of objects grows"]),
     ],
 )
 def test_what_grows_is_told(last: Sample, complaints: list[str]) -> None:
@@ -68,7 +71,7 @@ def test_what_grows_is_told(last: Sample, complaints: list[str]) -> None:
 
 def test_memory_may_grow_at_the_start() -> None:
     """What is imported and kept in the first half is no leak."""
-    assert [] == run_of(Sample(19, 10, 40.0), STEADY, STEADY).complaints()
+    assert [] == run_of(Sample(19, 10, 40.0, 200_000), STEADY, STEADY).complaints()
 
 
 def test_an_artifact_that_differs_is_told() -> None:
@@ -95,3 +98,5 @@ def test_this_process_is_looked_at(tmp_path: Path) -> None:
         assert before.files + 1 == sample().files
     assert before.threads >= 1
     assert before.memory > 1
+    kept = [object() for _ in range(1000)]
+    assert before.blocks + len(kept) <= sample().blocks

@@ -151,7 +151,7 @@ def test_a_storm_ends(
 @modes
 def test_a_wish_for_tomorrow_is_not_granted(mode: Mode) -> None:
     """A server that wants to be left alone for a day is left alone as long as the policy says."""
-    policy = RetryPolicy(attempts=3, max_delay=0.01)
+    policy = RetryPolicy(attempts=6, max_delay=0.01)  # more than there are refusals
     with FileService() as service, mode.sending():
         service.inject(Answer(429, headers={"Retry-After": "86400"}), times=5)
         report = put(mode, service.url, {f"k{n}": b"x" for n in range(20)}, retry=policy, limit=2)
@@ -216,10 +216,10 @@ def test_there_and_back(mode: Mode, tmp_path: Path) -> None:
 def test_a_wrong_token_ends_it(mode: Mode) -> None:
     """A credential that is refused is not tried a thousand times; the right one stores all."""
     items = {f"k{number}": b"x" for number in range(100)}
-    kwargs = {"headers": {"Authorization": "Bearer ${TOKEN}"}}
+    headers = {"Authorization": "Bearer ${TOKEN}"}
     for token in ("wrong", "right"):
         with FileService(token="right") as service, mode.sending({"TOKEN": token}):
-            storage = plain(service.url, **kwargs)
+            storage = plain(service.url, headers=headers)
             if mode.is_async:
                 report = asyncio.run(aput_many(storage, items, limit=4))
             else:

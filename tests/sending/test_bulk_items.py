@@ -1,4 +1,4 @@
-"""What may not happen to one item of a batch: to be stored wrongly, lost, or thought to be there."""
+"""What may not happen to an item of a batch: to be stored wrongly, lost, or taken for equal."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class HttpxTransport(Transport):
                 unused.close()
             try:
                 response = self._open(transport, request)
-            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError) as error:
                 if not wants_proxy_login(error):
                     raise translate(error) from None
                 response = httpx.Response(407, stream=httpx.ByteStream(b""))
@@ -125,7 +125,7 @@ class HttpxTransport(Transport):
                 await unused.aclose()
             try:
                 response = await self._aopen(transport, request)
-            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError) as error:
                 if not wants_proxy_login(error):
                     raise translate(error) from None
                 response = httpx.Response(407, stream=httpx.ByteStream(b""))

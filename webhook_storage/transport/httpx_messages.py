@@ -108,7 +108,7 @@ class Answer:
             raise ProtocolError("the body could not be read")
         try:
             yield from stream
-        except (httpx.HTTPError, httpx.StreamError) as error:
+        except (httpx.HTTPError, httpx.StreamError, ssl.SSLError) as error:
             raise translate(error) from None
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class AsyncAnswer:
         try:
             async for chunk in stream:
                 yield chunk
-        except (httpx.HTTPError, httpx.StreamError) as error:
+        except (httpx.HTTPError, httpx.StreamError, ssl.SSLError) as error:
             raise translate(error) from None
 
     async def aclose(self) -> None:

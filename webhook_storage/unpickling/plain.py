@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import pickletools
+import sys
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from webhook_storage.errors import TooLargeError, TrustError
@@ -204,6 +206,8 @@ class PlainMachine:
         """Return how deep a value goes, and how many values a hash of it visits."""
         if type(value) is int:
             return 0, value.bit_length() // _ITEM
+        if type(value) is Decimal:
+            return 0, sys.getsizeof(value) * 8 // _ITEM
         return self._nested.get(id(value)) or (1, 1 + len(value))
 
     def spend(self, copies: int) -> None:
@@ -222,6 +226,8 @@ def _takes_effort(value: object) -> bool:
     """Tell whether a hash of a value takes longer the larger it is, each time."""
     if type(value) is int:
         return value.bit_length() > _LONG
+    if type(value) is Decimal:
+        return sys.getsizeof(value) > _LONG // 8
     return isinstance(value, (tuple, frozenset))
 
 

@@ -168,7 +168,9 @@ class Receiver:
             self._place(self._download)
         announced = self._headers.get("content-length", "")
         has_body = request.method != "HEAD" and status not in {204, 304}
-        self._expected = number(announced) if has_body else None
+        known = has_body and announced.isascii() and announced.isdigit()
+        # Of a length that no body has, the beginning is one that no body has either.
+        self._expected = int(announced[:_LONGEST_NUMBER]) if known else None
 
     def _place(self, download: Download) -> None:
         """Go on where the last attempt ended, or begin anew."""

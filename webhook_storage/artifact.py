@@ -310,8 +310,10 @@ def _spool(chunks: Iterable[bytes]) -> FileBody:
         if not isinstance(chunk, (bytes, bytearray, memoryview)):
             message = f"cannot store an iterable of {type(chunk).__name__}"
             raise ConfigurationError(message, hint="its items are the bytes to store")
-        spool.write(chunk)
-    spool.seek(0)
+        with told_with_path(Path(tempfile.gettempdir())):
+            spool.write(chunk)
+    with told_with_path(Path(tempfile.gettempdir())):
+        spool.seek(0)
     return FileBody(cast("IO[bytes]", spool))
 
 
@@ -486,9 +488,12 @@ class FileSink:
 
     def discard(self) -> None:
         """Remove what was written; the target stays as it was."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
-            self._temporary = None
+        file, self._file = self._file, None
+        temporary, self._temporary = self._temporary, None
+        # A full disk refuses what is still buffered, a read-only one to look for the file.
+        if file is not None:
+            with contextlib.suppress(OSError):
+                file.close()
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)

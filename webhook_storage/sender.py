@@ -280,7 +280,11 @@ class Sender:
             if isinstance(request.body, MeasuredBody):
                 request.body.complete = False
             tries.begin()
-            outcome = yield from self._attempt(request, values, course, tries.download)
+            try:
+                outcome = yield from self._attempt(request, values, course, tries.download)
+            except WebhookStorageError as error:
+                tries.fail(error)
+                raise
             tries.end(outcome)
             # A credential that has brought the download on may have expired meanwhile.
             renewed = renewed and tries.position <= held

@@ -10,7 +10,7 @@ from webhook_storage.answer import Reply, describe, out_of_time
 from webhook_storage.contracts import Deadline, Request
 from webhook_storage.download import Download
 from webhook_storage.effects import Waiting
-from webhook_storage.errors import ConnectError
+from webhook_storage.errors import ConnectError, ResponseError, WebhookStorageError
 from webhook_storage.retry import IDEMPOTENT_METHODS, RETRY_STATUSES, parse_retry_after
 from webhook_storage.secret import Redactor
 
@@ -177,6 +177,14 @@ class Tries:
         elif outcome.status < _FAULTS:
             self._pace.served(self.started)
 
+    def fail(self, error: WebhookStorageError) -> None:
+        """Take note of an error that ends the operation, and tell of it."""
+        status = error.status if isinstance(error, ResponseError) else 0
+        self.history.append(str(status) if status else type(error).__name__)
+        if isinstance(error, ResponseError):
+            error.attempts, error.history = len(self.history), tuple(self.history)
+        self.log(error)
+
     def unauthorized(self, outcome: Reply | TransportError) -> bool:
         """Tell whether newer secrets might be taken."""
         return isinstance(outcome, Reply) and outcome.status == _UNAUTHORIZED
@@ -203,7 +211,7 @@ class Tries:
             return None
         return self._delay(outcome.headers.get("retry-after"))
 
-    def log(self, outcome: Reply | TransportError, pause: float | None = None) -> None:
+    def log(self, outcome: Reply | WebhookStorageError, pause: float | None = None) -> None:
         """Tell of the last attempt, in a line and in fields."""
         if not log.isEnabledFor(logging.INFO):
             return

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.faults import ALTER, KINDS, relayed
-from benchmarks.soak import MORE_BLOCKS, MORE_FILES, MORE_MEMORY, Report, Sample, sample, soak
+from benchmarks.growth import MORE_BLOCKS, MORE_FILES, MORE_MEMORY, Report, Sample, sample
+from benchmarks.soak import soak
 
 if TYPE_CHECKING:
     from pathlib import Path

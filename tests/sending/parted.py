@@ -134,7 +134,9 @@ class OciUpload(ResumableUpload[Response]):
     def begin(self) -> Exchange[State]:
         """Get a URL."""
         url = f"{self._storage.origin}{self._storage.repository}/blobs/uploads/"
-        response: Response = yield Request(method="POST", url=url, auth=self._storage.auth)
+        response: Response = yield Request(
+            method="POST", url=url, auth=self._storage.auth, idempotent=True
+        )
         return {"url": response.headers["location"]}
 
     def send(self, state: State, part: PartBody) -> Exchange[Progress]:

@@ -310,6 +310,8 @@ def translate(error: Exception) -> TransportError:
         )
     if _is_connect(error):
         return ConnectError("no connection could be made")
+    if _is_stalled(error):
+        return TimedOutError("the server took no more within the time allowed")
     for foreign, ours, message in _MEANINGS:
         if isinstance(error, foreign):
             return ours(message)
@@ -334,6 +336,14 @@ def _proxy_login() -> requests.Response:
 
 def _is_tls(error: Exception) -> bool:
     return isinstance(error, (requests.exceptions.SSLError, ssl.SSLError))
+
+
+def _is_stalled(error: Exception) -> bool:
+    """Tell whether sending took too long; requests calls that a broken connection."""
+    reason = error.args[0] if error.args else None
+    return isinstance(reason, urllib3.exceptions.ProtocolError) and any(
+        isinstance(part, TimeoutError) for part in reason.args
+    )
 
 
 def _is_connect(error: Exception) -> bool:

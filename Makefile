@@ -59,7 +59,7 @@ lock: $(VENV)/.python ## write the lock files anew; ARGS=--upgrade takes the new
 	lock tests/fleet/servers.in -o tests/fleet/servers.lock && \
 	lock tests/fleet/mitm.in -o tests/fleet/mitm.lock && \
 	lock tests/fleet/prefect.in -o tests/fleet/prefect.lock && \
-	lock --extra crypto --extra requests --extra zstd tests/fleet/fuzz.in pyproject.toml \
+	lock -c requirements.lock --extra crypto --extra requests --extra zstd tests/fleet/fuzz.in pyproject.toml \
 	  -o tests/fleet/fuzz.lock
 
 clean: ## remove everything that make made

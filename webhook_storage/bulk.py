@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar, Unpack
 from webhook_storage.artifact import told_with_path
 from webhook_storage.batch import Batch, Settings
 from webhook_storage.effects import in_thread, interruptible
-from webhook_storage.errors import ConfigurationError
+from webhook_storage.errors import BulkError, ConfigurationError
 from webhook_storage.journal import Journal
-from webhook_storage.report import BulkError, Item, Report
+from webhook_storage.report import Item, Report
 from webhook_storage.sender import current_sender
 from webhook_storage.transfer import Fetching, Sought, Sourced, Storing
 

@@ -33,6 +33,7 @@
     │   ├── RedirectRefusedError             3xx
     │   └── UnexpectedAnswerError            a success that is not what was asked for
     ├── LocalFileError (OSError)             .path .code: a file here
+    ├── BulkError                            .keys .failed: some items of a batch
     ├── IntegrityError                       what came back is not what was stored
     ├── TrustError                           code that nothing vouches for
     │   ├── SignatureError
@@ -297,6 +298,23 @@ class LocalFileError(WebhookStorageError, OSError):
         """Restore the number, which `OSError` leaves out of a pickle."""
         super().__setstate__(state)
         self.errno = self.code
+
+
+class BulkError(WebhookStorageError):
+    """Some items of a batch failed, or were not begun.
+
+    Attributes:
+        keys: Those of the first few that failed.
+        failed: How many failed.
+    """
+
+    def __init__(
+        self, message: str, *, keys: tuple[str, ...] = (), failed: int = 0, hint: str | None = None
+    ) -> None:
+        """Keep keys and number."""
+        super().__init__(message, hint=hint)
+        self.keys = keys
+        self.failed = failed
 
 
 class IntegrityError(WebhookStorageError):

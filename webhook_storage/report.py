@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
-from webhook_storage.errors import ConfigurationError, WebhookStorageError
+from webhook_storage.errors import BulkError, ConfigurationError
 from webhook_storage.receipt import Receipt  # noqa: TC001 - pydantic wants to see it
 
 Outcome: TypeAlias = Literal["stored", "fetched", "equal", "failed", "not begun"]
@@ -17,23 +17,6 @@ Outcome: TypeAlias = Literal["stored", "fetched", "equal", "failed", "not begun"
 
 _SHOWN = 3
 """Failures that the message of an error tells."""
-
-
-class BulkError(WebhookStorageError):
-    """Some items of a batch failed, or were not begun.
-
-    Attributes:
-        keys: Those of the first few that failed.
-        failed: How many failed.
-    """
-
-    def __init__(
-        self, message: str, *, keys: tuple[str, ...] = (), failed: int = 0, hint: str | None = None
-    ) -> None:
-        """Keep keys and number."""
-        super().__init__(message, hint=hint)
-        self.keys = keys
-        self.failed = failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "tests/fleet/servers.lock", "tests/fleet/mitm.lock")
+LOCKS = (
+    "requirements.lock",
+    "tests/fleet/fuzz.lock",
+    "tests/fleet/mitm.lock",
+    "tests/fleet/prefect.lock",
+    "tests/fleet/servers.lock",
+)
 
 
 @pytest.mark.parametrize("name", LOCKS)

@@ -23,6 +23,8 @@ SAMPLES: dict[str, Any] = {
     "names": ("TOKEN", "vault:a#b"),
     "status": 418,
     "attempts": 3,
+    "keys": ("a", "b"),
+    "failed": 2,
     "code": 13,
 }
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.sending.support import caught
 from webhook_storage import Receipt
-from webhook_storage.errors import ConfigurationError
-from webhook_storage.report import BulkError, Item, Report
+from webhook_storage.errors import BulkError, ConfigurationError
+from webhook_storage.report import Item, Report
 
 RECEIPT = Receipt(
     key="a",

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from webhook_storage.bulk import get_many, put_many
 from webhook_storage.cli.report import say_json, show_error, show_warning
-from webhook_storage.errors import ConfigurationError
+from webhook_storage.errors import BulkError, ConfigurationError
 from webhook_storage.receipt import Receipt
-from webhook_storage.report import BulkError, Item, Report
+from webhook_storage.report import Item, Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

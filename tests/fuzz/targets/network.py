@@ -25,7 +25,7 @@ def target(data: bytes) -> None:
     address = None
     with contextlib.suppress(ValueError):
         address = ipaddress.ip_address(host)
-    if address is not None and "%" not in host:  # a zone is in no URL that is taken
+    if address is not None:
         public = network.is_public(address)
         assert not (public and loopback)
         wrapped = isinstance(address, ipaddress.IPv6Address) and (

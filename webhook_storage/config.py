@@ -239,7 +239,9 @@ def _table(document: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
 
 
 def _chain(table: Mapping[str, Any]) -> Sequence[str]:
-    chain = table.get("chain", list(DEFAULT_CHAIN))
+    if "chain" not in table:
+        return DEFAULT_CHAIN  # whether they are installed matters to who asks them
+    chain = table["chain"]
     if not isinstance(chain, list) or not all(isinstance(name, str) for name in chain):
         message = 'this is a list of names, for example ["env", "vault"]'
         raise ConfigurationError(message, path="secrets.chain")

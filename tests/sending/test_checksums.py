@@ -140,9 +140,8 @@ def test_damage_that_stays(mode: Mode, tmp_path: Path, caplog: pytest.LogCapture
 
 @modes
 def test_all_that_is_announced_is_compared(mode: Mode) -> None:
-    """One right checksum does not make up for a wrong one."""
-    headers = {name: headers_of(BODY)[name] for name in HEADERS}
-    headers["X-Checksum-Sha1"] = hex_of("sha1", ALTERED)
+    """One right checksum does not make up for a wrong one of another kind."""
+    headers = {"Content-MD5": base64_of("md5", BODY), "X-Checksum-Sha1": hex_of("sha1", ALTERED)}
     with RawServer(always(reply("200 OK", BODY, **headers))).serving() as server, mode.sending():
         error = caught(partial(mode.call, plain(server.url), "get", "k"))
     assert isinstance(error, e.IntegrityError)

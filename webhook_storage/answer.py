@@ -47,8 +47,8 @@ _SHOWN = 512
 _MOST_SHOWN = 8
 """Most attempts whose outcome a message tells."""
 
-_WHOLE = frozenset({HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION})
-"""Statuses of an answer that holds all that was asked for."""
+_WHOLE = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NON_AUTHORITATIVE_INFORMATION})
+"""Statuses of an answer that holds all that was asked for; 201 is that of some to a POST."""
 
 _LONGEST_NUMBER = 20
 """Digits of a length that are read; no length of more is one."""

@@ -311,7 +311,7 @@ def test_01_a_store_does_not_become_a_get(
     """A redirect that loses the artifact is an error, and the landing page is not asked for."""
     service.files["/landing"] = b"welcome"
     service.inject(Answer(status, b"", {"Location": "/landing"}))
-    with pytest.raises(RedirectRefusedError, match="nothing was stored"):
+    with pytest.raises(RedirectRefusedError, match=r"nothing was stored|it may be stored"):
         make(method=method).put(b"x", "a")
     assert [method] == [request.method for request in service.requests]
 

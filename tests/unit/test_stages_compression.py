@@ -416,9 +416,8 @@ def test_repeated_blocks_are_a_frame() -> None:
 def test_no_room_for_the_temporary_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A temporary file that cannot be written is told as a fault of this machine."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(LocalFileError, match="into a temporary file: no such file") as caught:
+    with pytest.raises(LocalFileError, match="no such file") as caught:
         encoded(content(9 * MIB), "gzip")
-    assert caught.value.hint == "is there room for it?"
 
 
 def test_the_temporary_file_is_encrypted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

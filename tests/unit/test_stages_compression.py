@@ -416,7 +416,7 @@ def test_repeated_blocks_are_a_frame() -> None:
 def test_no_room_for_the_temporary_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A temporary file that cannot be written is told as a fault of this machine."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(LocalFileError, match="no such file") as caught:
+    with pytest.raises(LocalFileError, match="no such file"):
         encoded(content(9 * MIB), "gzip")
 
 

@@ -185,7 +185,7 @@ class RequestsTransport(Transport):
         adapter = session.get_adapter(request.url)
         if type(adapter) is not HTTPAdapter:
             if any(map(is_pem, (verify, *([cert] if isinstance(cert, str) else cert or ())))):
-                message = "this session's own adapter takes certificates as paths only"
+                message = "an adapter of your own class takes certificates as paths only"
                 raise ConfigurationError(message, hint="give paths of PEM files, or send by httpx")
             settings.update(verify=known if verify is True else verify, cert=cert)
             return session

@@ -12,6 +12,8 @@ from sybil.integration.pytest import SybilItem
 from sybil.parsers import markdown, rest
 from sybil.sybil import SybilCollection
 
+from webhook_storage.sender import current_sender
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,6 +51,13 @@ def clean_environment(
 ) -> None:
     """Run each test without the machine's proxies, credentials, home and directory."""
     _enter_clean_environment(monkeypatch, tmp_path_factory)
+
+
+@pytest.fixture(autouse=True)
+def no_connection_of_an_earlier_test() -> Iterator[None]:
+    """Close what the process's sender keeps open: the next test's server may get the same port."""
+    yield
+    current_sender().close()
 
 
 @pytest.fixture(scope="module")

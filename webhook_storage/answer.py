@@ -110,7 +110,7 @@ class Receiver:
     Args:
         request: What was asked.
         download: What has come of it so far, None when it is kept in memory.
-        origin: Where it was sent.
+        place: Where it was sent.
         resuming: Whether it asked for the rest of what has come.
         deadline: When the operation is given up, None when it is not.
 
@@ -120,7 +120,7 @@ class Receiver:
     """
 
     __slots__ = (
-        "_deadline", "_download", "_expected", "_good", "_headers", "_html", "_kept", "_origin",
+        "_deadline", "_download", "_expected", "_good", "_headers", "_html", "_kept", "_place",
         "_request", "_resuming", "_size", "_status", "_taking", "blocks", "enough",
     )  # fmt: skip
 
@@ -129,14 +129,14 @@ class Receiver:
         request: Request,
         *,
         download: Download | None = None,
-        origin: str = "",
+        place: str = "",
         resuming: bool = False,
         deadline: Deadline | None = None,
     ) -> None:
         """Expect the answer to that request."""
         self._request = request
         self._download = download
-        self._origin = origin
+        self._place = place
         self._resuming = resuming
         self._deadline = deadline
         self.enough = request.headers_only
@@ -165,21 +165,21 @@ class Receiver:
         self._kept: list[bytes] = []
         self._taking = self._download is not None and accepted and self._good
         if self._download is not None and self._taking:
-            self._place(self._download)
+            self._prepare(self._download)
         announced = self._headers.get("content-length", "")
         has_body = request.method != "HEAD" and status not in {204, 304}
         known = has_body and announced.isascii() and announced.isdigit()
         # Of a length that no body has, the beginning is one that no body has either.
         self._expected = int(announced[:_LONGEST_NUMBER]) if known else None
 
-    def _place(self, download: Download) -> None:
+    def _prepare(self, download: Download) -> None:
         """Go on where the last attempt ended, or begin anew."""
         if self._resuming:
             download.go_on(self._headers)
         else:
             ranged = _asks_for_a_part(self._request)
             whole = self._status == HTTPStatus.OK and not ranged
-            download.begin(self._origin, self._headers, whole=whole)
+            download.begin(self._place, self._headers, whole=whole)
         self.blocks = download.blocks
 
     def take(self, chunk: bytes) -> None:

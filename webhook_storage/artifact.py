@@ -199,6 +199,37 @@ class MeasuredBody:
         return self._digest
 
 
+class CheckedBody:
+    """A body that looks before each piece whether it may go on.
+
+    Args:
+        body: What is sent.
+        check: Raises when it may not.
+    """
+
+    __slots__ = ("_body", "_check")
+
+    def __init__(self, body: Body, check: Callable[[], None]) -> None:
+        """Look at nothing yet."""
+        self._body = body
+        self._check = check
+
+    @property
+    def size(self) -> int:
+        """Return the number of bytes."""
+        return self._body.size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield all bytes from the start, as long as they may go on."""
+        for chunk in self._body.chunks():
+            self._check()
+            yield chunk
+
+    def sha256(self) -> str:
+        """Return the digest in lower-case hex."""
+        return self._body.sha256()
+
+
 class JoinedBody:
     """Several bodies one after the other.
 
@@ -248,9 +279,18 @@ def span(body: Body, start: int, size: int) -> Iterator[bytes]:
     own = getattr(body, "span", None)
     if own is not None:
         yield from own(start, size)
-        return
+    else:
+        yield from cut(body.chunks(), start, size)
+
+
+def cut(chunks: Iterable[bytes], start: int, size: int) -> Iterator[bytes]:
+    """Yield so many of these bytes from an offset on, and take no more chunks than it needs.
+
+    Raises:
+        IntegrityError: When there are fewer.
+    """
     skipped, left = start, size
-    for chunk in body.chunks():
+    for chunk in chunks:
         piece = chunk[skipped : skipped + left]
         skipped -= min(skipped, len(chunk))
         left -= len(piece)

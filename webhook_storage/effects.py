@@ -17,12 +17,13 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
+from webhook_storage.artifact import CheckedBody
 from webhook_storage.leaving import presentable
 from webhook_storage.secret import redacted_logs
 
 if TYPE_CHECKING:
     from webhook_storage.answer import Receiver, Reply
-    from webhook_storage.contracts import Body, Transport, WireRequest
+    from webhook_storage.contracts import Transport, WireRequest
     from webhook_storage.secret import Redactor
 
 T = TypeVar("T")
@@ -222,30 +223,11 @@ class Sending:
         return self._receiver.end()
 
 
-class _WatchedBody:
-    """A body that ends when those who wait for it were interrupted."""
-
-    def __init__(self, body: Body) -> None:
-        self._body = body
-
-    @property
-    def size(self) -> int:
-        return self._body.size
-
-    def chunks(self) -> Iterator[bytes]:
-        for chunk in self._body.chunks():
-            _go_on()
-            yield chunk
-
-    def sha256(self) -> str:
-        return self._body.sha256()
-
-
 def _watched(wire: WireRequest) -> WireRequest:
     """Return the request, whose body is not sent to its end when nobody waits for it any more."""
     if wire.body is None or _interrupted.get() is None:
         return wire
-    return wire.changed(body=_WatchedBody(wire.body))
+    return wire.changed(body=CheckedBody(wire.body, _go_on))
 
 
 async def in_thread(action: Callable[[], T]) -> T:

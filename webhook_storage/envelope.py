@@ -25,13 +25,14 @@ import hmac
 import json
 import re
 import struct
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from webhook_storage.errors import ConfigurationError, IntegrityError, SignatureError
-from webhook_storage.secret import SecretValue
 from webhook_storage.signing import Signature, sign, verify
+
+if TYPE_CHECKING:
+    from webhook_storage.secret import Keys
 
 MAGIC = b"\x89WHSTO\n\x01"
 PAYLOAD_TYPE = "application/vnd.webhook-storage.header+json"
@@ -50,9 +51,6 @@ _LARGEST = 2**63
 
 _LENGTHS = struct.Struct(">II")
 _PREFIX = len(MAGIC) + _LENGTHS.size
-
-Keys = Mapping[str, SecretValue]
-"""Signing keys by key id; the first signs, all verify. What a key's text is, `signing` says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

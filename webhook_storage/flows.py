@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webhook_storage.envelope import Header, Keys, seal
+from webhook_storage.envelope import Header, seal
 from webhook_storage.errors import (
     ConfigurationError,
     FlowLoadError,
@@ -26,6 +26,8 @@ from webhook_storage.verification import Verified, verify_artifact, verify_flow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from webhook_storage.secret import Keys
 
 __all__ = [
     "SIZE_LIMIT",

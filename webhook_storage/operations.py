@@ -167,7 +167,7 @@ class Operations(Definition):
             raise _useless_key()
         return key
 
-    def _put(
+    def put_exchange(
         self,
         source: Body,
         key: str | None,
@@ -175,6 +175,7 @@ class Operations(Definition):
         verify: Verify | None,
         resume: str | Path | None = None,
     ) -> Exchange[Receipt]:
+        """Store bytes as they are, as `Storage.put` says."""
         body = MeasuredBody((yield from self._encoded(source, key or "")))
         facts = StoreFacts(artifact_facts(key), body)
         if resume is None:
@@ -231,7 +232,8 @@ class Operations(Definition):
         yield from self._fetch(key, sink)
         return sink.getvalue()
 
-    def _download(self, path: Path, key: str | Receipt | None) -> Exchange[int]:
+    def download_exchange(self, path: Path, key: str | Receipt | None) -> Exchange[int]:
+        """Write an artifact to a file, as `Storage.download` says."""
         if path.is_dir() or not path.parent.is_dir():
             message = f"there is no place for a file {os.fspath(path)!r}"
             raise ConfigurationError(message, hint="name a file in a directory that exists")
@@ -347,11 +349,11 @@ class Operations(Definition):
         )
         return cast("Admitted", (yield Work(admit)))
 
-    def _verify_flow(self, name: str) -> Exchange[Verified]:
-        receipt = self._flow_receipt(name) if name in self.flows else None
+    def _verify_flow(self, name: str, receipt: Receipt | None) -> Exchange[Verified]:
+        receipt = receipt or (self._flow_receipt(name) if name in self.flows else None)
         return (
             yield from flow_format.verify_flow(
-                partial(self._fetch_sealed, name),
+                partial(self._fetch_sealed, name, receipt=receipt),
                 self.signing_keys,
                 name=name,
                 script=self.stored_as_script,
@@ -360,8 +362,10 @@ class Operations(Definition):
             )
         )
 
-    def _fetch_sealed(self, name: str, sink: Sink) -> Exchange[Response]:
-        """Fetch a flow as it is stored.
+    def _fetch_sealed(
+        self, name: str, sink: Sink, receipt: Receipt | None = None
+    ) -> Exchange[Response]:
+        """Fetch a flow as it is stored, where that receipt says or the storage's own.
 
         Raises:
             FlowNotFoundError: When it is not of this storage.
@@ -370,7 +374,7 @@ class Operations(Definition):
             message = f"flow {name!r} is not contained in this storage"
             hint = f"it has: {', '.join(map(repr, self.flows)) or 'none'}"
             raise FlowNotFoundError(message, hint=hint)
-        receipt = self._flow_receipt(name)
+        receipt = receipt or self._flow_receipt(name)
         facts = receipt_facts(receipt) if receipt else {}
         return (yield from self.fetch_exchange(facts | flow_facts(name, self.flows[name]), sink))
 

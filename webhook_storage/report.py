@@ -83,7 +83,7 @@ class Report:
         >>> report.raise_for_failures()
         Traceback (most recent call last):
             ...
-        webhook_storage.report.BulkError: 1 of 2 items failed: 'b' (it changed)
+        webhook_storage.errors.BulkError: 1 of 2 items failed: 'b' (it changed)
     """
 
     items: list[Item] = field(default_factory=list)

@@ -12,6 +12,7 @@ import html
 import json
 import logging
 import re
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn, Self, SupportsIndex, final
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
@@ -107,6 +108,10 @@ class SecretValue:
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """Refuse to be serialized."""
         self.__getstate__()
+
+
+Keys = Mapping[str, SecretValue]
+"""Keys by key id: the first signs or encrypts, all verify or decrypt."""
 
 
 class Redactor:

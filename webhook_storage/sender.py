@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -161,9 +162,10 @@ class Sender:
     def resolution(self) -> Resolution:
         """Return what answers for secrets."""
         if self._resolution is None:
+            said = self._said
             with _counting:  # several would each have a cache and ask for themselves
                 if self._resolution is None:
-                    self._resolution = config.load().resolution()
+                    self._resolution = said.resolution()
         return self._resolution
 
     def run(self, exchange: Exchange[T], *, retry: RetryPolicy | None = None) -> T:
@@ -206,15 +208,20 @@ class Sender:
     def retry(self) -> RetryPolicy:
         """Return when to send again."""
         if self._retry is None:
-            self._retry = config.load().retry
+            self._retry = self._said.retry
         return self._retry
 
     @property
     def network(self) -> Network:
         """Return where requests may go."""
         if self._network is None:
-            self._network = config.load().network
+            self._network = self._said.network
         return self._network
+
+    @cached_property
+    def _said(self) -> config.Config:
+        """What the configuration of the process says; it is read once, and only when needed."""
+        return config.load()
 
     def _converse(self, exchange: Exchange[T], course: Course) -> Steps[T]:
         """Drive the exchange: what it yields is fulfilled, what fails is told to it."""
@@ -274,42 +281,43 @@ class Sender:
         """Send one request until it is answered, refused for good, or the retry policy gives up."""
         values = yield from ask(self.resolution, templates(request), request.facts)
         course.knows(values)
-        tries, renewed, held = Tries(request, course, self._pace(request, values)), False, 0
+        tries = Tries(request, course, self._pace(request, values))
         yield from tries.wait()
         while True:
-            if isinstance(request.body, MeasuredBody):
-                request.body.complete = False
-            tries.begin()
-            try:
-                outcome = yield from self._attempt(request, values, course, tries.download)
-            except WebhookStorageError as error:
-                tries.fail(error)
-                raise
-            tries.end(outcome)
-            # A credential that has brought the download on may have expired meanwhile.
-            renewed = renewed and tries.position <= held
+            outcome = yield from self._try(request, values, course, tries)
+            response = None
             if isinstance(outcome, Reply) and outcome.good:
                 response = outcome.response(tries.history, course.redactor)
-                pause = tries.pause_after(response)
-                if pause is None:
-                    tries.log(outcome)
-                    check_sent(request, outcome, len(tries.history))
-                    return response
-            elif tries.unauthorized(outcome) and not renewed:
-                tries.log(outcome)
-                renewed, held = True, tries.position
-                newer = yield from self._renew(request, values)
-                if newer is not None:
-                    values = newer
-                    course.knows(values)
-                    continue
-                raise refusal(request, outcome, tries.history, course.redactor)
-            else:
-                pause = tries.pause(outcome)
+            pause = tries.pause(outcome) if response is None else tries.pause_after(response)
             tries.log(outcome, pause)
-            if pause is None:
+            if pause is not None:
+                yield from tries.wait(pause)
+                continue
+            if response is not None:
+                check_sent(request, cast("Reply", outcome), len(tries.history))
+                return response
+            newer = None
+            if tries.may_renew(outcome):
+                newer = yield from self._renew(request, values)
+            if newer is None:
                 raise refusal(request, outcome, tries.history, course.redactor)
-            yield from tries.wait(pause)
+            values = newer
+            course.knows(values)
+
+    def _try(
+        self, request: Request, values: Values, course: Course, tries: Tries
+    ) -> Steps[Reply | TransportError]:
+        """Send once more, and take note of what comes of it."""
+        if isinstance(request.body, MeasuredBody):
+            request.body.complete = False
+        tries.begin()
+        try:
+            outcome = yield from self._attempt(request, values, course, tries.download)
+        except WebhookStorageError as error:
+            tries.fail(error)
+            raise
+        tries.end(outcome)
+        return outcome
 
     def _pace(self, request: Request, values: Values) -> Pace:
         """Return the pace at which the server of a request is asked."""
@@ -348,7 +356,7 @@ class Sender:
             receiver = Receiver(
                 request,
                 download=download,
-                origin=place,
+                place=place,
                 resuming=bool(rest),
                 deadline=course.deadline,
             )

@@ -81,7 +81,9 @@ class Storage(Operations):
                 stored.
         """
         options = store_options(if_absent, if_unchanged)
-        exchange = self._put(as_body(source), self._key_of(source, key), options, verify, resume)
+        exchange = self.put_exchange(
+            as_body(source), self._key_of(source, key), options, verify, resume
+        )
         return current_sender().run(exchange)
 
     async def aput(
@@ -96,8 +98,8 @@ class Storage(Operations):
     ) -> Receipt:
         """Do as `put` does, without blocking the event loop."""
         options = store_options(if_absent, if_unchanged)
-        body = await asyncio.to_thread(as_body, source)
-        exchange = self._put(body, self._key_of(source, key), options, verify, resume)
+        body, key = await asyncio.to_thread(as_body, source), self._key_of(source, key)
+        exchange = self.put_exchange(body, key, options, verify, resume)
         return await current_sender().arun(exchange)
 
     def get(self, key: str | Receipt | None = None, *, max_bytes: int | None = None) -> bytes:
@@ -129,11 +131,11 @@ class Storage(Operations):
             path: Where to write.
             key: The artifact's key, or the receipt of its store.
         """
-        return current_sender().run(self._download(Path(path), key))
+        return current_sender().run(self.download_exchange(Path(path), key))
 
     async def adownload(self, path: str | Path, key: str | Receipt | None = None) -> int:
         """Do as `download` does, without blocking the event loop."""
-        return await current_sender().arun(self._download(Path(path), key))
+        return await current_sender().arun(self.download_exchange(Path(path), key))
 
     def exists(self, key: str | Receipt | None = None) -> bool:
         """Tell whether an artifact is there; forbidden and unreachable are errors, not False."""
@@ -269,22 +271,23 @@ class Storage(Operations):
         admitted = await current_sender().arun(self._fetch_flow(name, trust))
         return flow_format.load(admitted, name, self.entrypoint)
 
-    def verify_flow(self, name: str) -> Verified:
+    def verify_flow(self, name: str, receipt: Receipt | None = None) -> Verified:
         """Fetch a flow and return what vouches for it; nothing of it is loaded.
 
         Args:
             name: The flow's name.
+            receipt: Receipt of its store, None for the one that this storage has, if any.
 
         Raises:
             FlowNotFoundError: When the flow is not of this storage.
             TrustError: When nothing vouches for it.
             IntegrityError: When it is not what was stored.
         """
-        return current_sender().run(self._verify_flow(name))
+        return current_sender().run(self._verify_flow(name, receipt))
 
-    async def averify_flow(self, name: str) -> Verified:
+    async def averify_flow(self, name: str, receipt: Receipt | None = None) -> Verified:
         """Do as `verify_flow` does, without blocking the event loop."""
-        return await current_sender().arun(self._verify_flow(name))
+        return await current_sender().arun(self._verify_flow(name, receipt))
 
     # --- to be looked at --------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ class Storing(Batch[Sourced]):
                 return _item(key, "equal", known)
             # Before it is stored: an interruption afterwards would lose that it was.
             digest = (yield Work(body.sha256)) if self._encodes else None
-            put = self._storage._put  # noqa: SLF001 - as `put` does
+            put = self._storage.put_exchange
             receipt = yield from put(body, key, PLAIN, self._settings.verify)
             note.stored = receipt.size
             known = Known.of(receipt)._replace(size=body.size, sha256=digest or receipt.sha256)
@@ -137,7 +137,7 @@ class Fetching(Batch[Sought]):
                 if sure or (yield from self._still_there(key, known)):
                     note.stored, note.modified = known.stored, known.modified
                     return _item(key, "equal", known)
-        download = self._storage._download  # noqa: SLF001 - as `download` does
+        download = self._storage.download_exchange
         size = yield from download(path, receipt or key)
         answer = note.answer
         if answer is not None:

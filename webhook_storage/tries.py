@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING
 
 from webhook_storage.answer import Reply, describe, out_of_time
+from webhook_storage.artifact import CheckedBody
 from webhook_storage.contracts import Deadline, Request
 from webhook_storage.download import Download
 from webhook_storage.effects import Waiting
@@ -15,9 +17,7 @@ from webhook_storage.retry import IDEMPOTENT_METHODS, RETRY_STATUSES, parse_retr
 from webhook_storage.secret import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from webhook_storage.contracts import Body, Response, WireRequest
+    from webhook_storage.contracts import Response, WireRequest
     from webhook_storage.effects import Steps
     from webhook_storage.errors import TransportError
     from webhook_storage.pace import Pace
@@ -44,22 +44,23 @@ class Course:
         wanted: The secrets that the exchange has got for itself.
     """
 
-    __slots__ = ("_known", "_latest", "deadline", "policy", "redactor", "wanted")
+    __slots__ = ("_known", "_lock", "deadline", "policy", "redactor", "wanted")
 
     def __init__(self, policy: RetryPolicy) -> None:
         self.policy = policy
         self.deadline = None if policy.total is None else Deadline(policy.total)
         self.redactor = Redactor()
         self.wanted: list[Reference] = []
-        self._latest: Values | None = None
-        self._known: tuple[SecretValue, ...] = ()
+        self._known: list[SecretValue] = []
+        self._lock = threading.Lock()  # parts of one operation may be sent by several threads
 
     def knows(self, values: Values) -> None:
         """Take note of the values of a request; those of all parts of an upload are the same."""
-        if self._latest is None or not values.same_as(self._latest):
-            self._latest = values
-            self._known = (*self._known, *values.found.values())
-            self.redactor = Redactor(self._known)
+        with self._lock:
+            new = [value for value in values.found.values() if value not in self._known]
+            if new:
+                self._known += new
+                self.redactor = Redactor(self._known)
 
     def at_most(self, seconds: float) -> float:
         """Return a pause, and no longer one than there is time."""
@@ -76,33 +77,16 @@ class Course:
         connect, wait = wire.timeout
         return wire.changed(
             timeout=(min(connect, left), min(wait, left)),
-            body=None if wire.body is None else _TimedBody(wire.body, self.deadline),
+            body=None if wire.body is None else CheckedBody(wire.body, self._check_time),
         )
+
+    def _check_time(self) -> None:
+        if self.deadline is not None and not self.deadline.remaining():
+            raise out_of_time()
 
 
 _SHORTEST = 0.001
 """Seconds; clients take 0 for no limit."""
-
-
-class _TimedBody:
-    """A body that ends with the time of its operation, however slowly it is taken."""
-
-    def __init__(self, body: Body, deadline: Deadline) -> None:
-        self._body = body
-        self._deadline = deadline
-
-    @property
-    def size(self) -> int:
-        return self._body.size
-
-    def chunks(self) -> Iterator[bytes]:
-        for chunk in self._body.chunks():
-            if not self._deadline.remaining():
-                raise out_of_time()
-            yield chunk
-
-    def sha256(self) -> str:
-        return self._body.sha256()
 
 
 class Tries:
@@ -120,7 +104,8 @@ class Tries:
     """
 
     __slots__ = (
-        "_course", "_pace", "_request", "_since", "_stalled", "download", "history", "started",
+        "_course", "_pace", "_renewed_at", "_request", "_since", "_stalled", "download", "history",
+        "started",
     )  # fmt: skip
 
     def __init__(self, request: Request, course: Course, pace: Pace) -> None:
@@ -129,6 +114,7 @@ class Tries:
         self._pace = pace
         self._since = self.started = time.monotonic()
         self._stalled = 0
+        self._renewed_at: int | None = None
         self.history: list[str] = []
         self.download = None if request.sink is None else Download(request.sink)
 
@@ -185,9 +171,14 @@ class Tries:
             error.attempts, error.history = len(self.history), tuple(self.history)
         self.log(error)
 
-    def unauthorized(self, outcome: Reply | TransportError) -> bool:
-        """Tell whether newer secrets might be taken."""
-        return isinstance(outcome, Reply) and outcome.status == _UNAUTHORIZED
+    def may_renew(self, outcome: Reply | TransportError) -> bool:
+        """Tell whether newer secrets might be taken; without progress that is asked once."""
+        if not isinstance(outcome, Reply) or outcome.status != _UNAUTHORIZED:
+            return False
+        # A credential that has brought the download on may have expired meanwhile.
+        again = self._renewed_at is None or self.position > self._renewed_at
+        self._renewed_at = self.position
+        return again
 
     def pause_after(self, response: Response) -> float | None:
         """Return the seconds after which to ask again though the exchange gets this answer."""

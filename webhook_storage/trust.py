@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from webhook_storage.envelope import Claim, Envelope, Header, Keys, unseal
+from webhook_storage.envelope import Claim, Envelope, Header, unseal
 from webhook_storage.errors import (
     ConfigurationError,
     ExpiredArtifactError,
@@ -28,6 +28,8 @@ from webhook_storage.interpreter import check_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from webhook_storage.secret import Keys
 
 Trust: TypeAlias = Literal["verified", "unsigned"]
 """``verified`` loads what a signature or a pinned digest vouches for, ``unsigned`` anything."""

@@ -25,7 +25,7 @@ from webhook_storage.errors import (
     SecretUnavailableError,
 )
 from webhook_storage.filters import FILTERS
-from webhook_storage.secret import Redactor, SecretValue
+from webhook_storage.secret import SecretValue
 from webhook_storage.template import Fact, Problem, Reference, Template, parse
 
 if TYPE_CHECKING:
@@ -49,14 +49,12 @@ class Values:
 
     Attributes:
         found: The values of the secrets among them.
-        redactor: Takes their values out of text.
     """
 
-    __slots__ = ("_facts", "found", "redactor")
+    __slots__ = ("_facts", "found")
 
     def __init__(self, found: Mapping[Reference, SecretValue], facts: Facts) -> None:
         """Keep secrets and facts apart."""
-        self.redactor = Redactor(found.values())
         self.found = found
         self._facts = facts
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from webhook_storage.envelope import Keys
+    from webhook_storage.secret import Keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -281,7 +281,7 @@ def test_interrupted_anywhere(
     def interrupt(definition: str) -> Storage:
         raise signal_like
 
-    monkeypatch.setattr("webhook_storage.cli.commands._load", interrupt)
+    monkeypatch.setattr("webhook_storage.cli.files.load", interrupt)
     outcome = run("list", definition)
     assert 130 == outcome.code
     assert_two_lines(outcome.err.strip())

@@ -148,6 +148,19 @@ class TestWhole:
         assert (len(data), max(sizes)) == (sum(sizes), min(PART, len(data)))
 
     @modes
+    def test_what_is_encrypted_goes_in_parts_too(self, mode: Mode, account: Account) -> None:
+        """Parts are encrypted alone, beside one another, and are the whole when put together."""
+        data, key = artifact(3.25), "${ARTIFACT_KEY}"
+        storage = account.storage(encryption_keys={"2026": key})
+        account.gate.rule = refusing("/00002", 1)
+        with mode.sending(account.secrets | {"ARTIFACT_KEY": "5a" * 32}, attempts=2):
+            receipt = call(mode, storage, "put", data, "a")
+            assert data == call(mode, storage, "get", receipt)
+            assert data[:64] not in call(mode, account.storage(), "get", "a")
+        *parts, _ = account.gate.sizes("PUT")  # the last one is the manifest
+        assert len(data) < receipt.size == sum(parts) - PART
+
+    @modes
     @pytest.mark.parametrize("parts", [0, 0.5, 3.25], ids=["nothing", "less", "some"])
     def test_a_blob_is_written_part_by_part(self, mode: Mode, door: Gate, parts: float) -> None:
         """The registry has the blob under its digest, which it compared."""
@@ -167,16 +180,10 @@ class TestWhole:
             assert data == call(mode, storage, "get", receipt)
         assert len(data) == tus.received
 
-    @pytest.mark.parametrize(
-        ("secrets", "origin"),
-        [({"REGISTRY_USER": "alice", "REGISTRY_PASSWORD": "wrong"}, "door")],
-    )
-    def test_a_wrong_password_begins_nothing(
-        self, secrets: dict[str, str], origin: str, request: pytest.FixtureRequest
-    ) -> None:
+    def test_a_wrong_password_begins_nothing(self, door: Gate) -> None:
         """Nothing of the artifact is sent."""
-        door: Gate = request.getfixturevalue(origin)
-        with HTTPX.sending(secrets), pytest.raises(AuthenticationError):
+        wrong = REGISTRY | {"REGISTRY_PASSWORD": "wrong"}
+        with HTTPX.sending(wrong), pytest.raises(AuthenticationError):
             OciBlobs(origin=door.url).put(artifact(2))
         assert [] == door.sizes("PATCH")
 

@@ -77,11 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
         kept = self.tus.files.get(self.path, bytearray())
         good = self._is_welcome() and self._is_there()
         if good and self.tus.refusals:
-            self._answer(self.tus.refusals.pop(0))
-            self.close_connection = True
+            self._refuse(self.tus.refusals.pop(0))
         elif good and int(self.headers["Upload-Offset"]) != len(kept):
-            self._answer(409)
-            self.close_connection = True
+            self._refuse(409)
         elif good and self._take(kept):
             self._answer(204, Upload_Offset=str(len(kept)))
 
@@ -103,20 +101,23 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_welcome(self) -> bool:
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            self._answer(401)
+            self._refuse(401)
         elif self.headers.get("Tus-Resumable") != "1.0.0":
-            self._answer(412)
+            self._refuse(412)
         else:
             return True
-        self.close_connection = True
         return False
 
     def _is_there(self) -> bool:
         if self.path not in self.tus.files:
-            self._answer(404)
-            self.close_connection = True
+            self._refuse(404)
             return False
         return True
+
+    def _refuse(self, status: int) -> None:
+        """Answer and close, as the body is not read; a client that is not told would send again."""
+        self.close_connection = True
+        self._answer(status, Connection="close")
 
     def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response_only(status)

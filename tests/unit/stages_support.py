@@ -8,7 +8,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from webhook_storage.artifact import BytesBody, MemorySink
-from webhook_storage.secret import SecretValue
+from webhook_storage.secret import Keys, SecretValue
 from webhook_storage.stages import DecodingSink, decode, encode
 from webhook_storage.stages.header import SEGMENT
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from webhook_storage.contracts import Body, Sink
-    from webhook_storage.stages import Compression, Keys
+    from webhook_storage.stages import Compression
 
 MASTER = bytes(range(32))
 KEY = SecretValue(base64.b64encode(MASTER).decode())

@@ -17,7 +17,7 @@ import cloudpickle
 import pytest
 
 from webhook_storage import flows
-from webhook_storage.envelope import Header, Keys, seal
+from webhook_storage.envelope import Header, seal
 from webhook_storage.errors import (
     ConfigurationError,
     ExpiredArtifactError,
@@ -43,7 +43,7 @@ from webhook_storage.flows import (
     slugify,
     this_python,
 )
-from webhook_storage.secret import SecretValue
+from webhook_storage.secret import Keys, SecretValue
 
 KEY, OTHER = SecretValue("the key of the tests"), SecretValue("another key of them")
 KEYS = {"k": KEY}

@@ -31,7 +31,8 @@ from webhook_storage.stages.header import SEGMENT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from webhook_storage.stages import Compression, Keys
+    from webhook_storage.secret import Keys
+    from webhook_storage.stages import Compression
 
 MIB = 1024 * 1024
 DATA = content(3 * SEGMENT + 5)

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from webhook_storage.stages import Compression, Keys
+    from webhook_storage.secret import Keys
+    from webhook_storage.stages import Compression
 
 ROWS = b"".join(b"row %d, and what it says\n" % number for number in range(20_000))
 MIB = 1024 * 1024

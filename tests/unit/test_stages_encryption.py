@@ -27,7 +27,7 @@ from tests.unit.stages_support import (
     outcome,
     segments,
 )
-from webhook_storage.artifact import BytesBody, FileSink, MeasuredBody, MemorySink, PathBody
+from webhook_storage.artifact import BytesBody, FileSink, MeasuredBody, MemorySink, PathBody, span
 from webhook_storage.errors import ConfigurationError, IntegrityError, MissingExtraError
 from webhook_storage.secret import SecretValue
 from webhook_storage.stages import Header, encode, read_header
@@ -35,6 +35,7 @@ from webhook_storage.stages.header import SEGMENT
 from webhook_storage.stages.keys import derive
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from webhook_storage.contracts import Body
@@ -123,6 +124,60 @@ def test_readers_side_by_side_get_the_same() -> None:
     ahead, behind = body.chunks(), body.chunks()
     start = [next(ahead), next(ahead)]
     assert list(behind) == [*start, *ahead]
+
+
+PARTS = [
+    (0, 0), (0, 1), (HEADER - 1, 2), (HEADER, SEALED), (HEADER + SEALED - 1, 2),
+    (HEADER + 2 * SEALED, SEALED), (HEADER + SEALED + 7, SEALED), (HEADER + 3 * SEALED, 21),
+    (HEADER + 3 * SEALED + 20, 1), (HEADER + 3 * SEALED + 21, 0), (5, 3 * SEALED + 5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("read_before", [False, True])
+def test_a_part_is_what_stands_there(part: tuple[int, int], *, read_before: bool) -> None:
+    """Wherever a part begins and ends, and whether or not anybody has read the whole before."""
+    start, size = part
+    body = encode(BytesBody(content(3 * SEGMENT + 5)), compression=None, keys=KEYS, name=NAME)
+    whole = b"".join(body.chunks()) if read_before else b""
+    taken = b"".join(span(body, start, size))
+    whole = whole or b"".join(body.chunks())
+    assert (size, whole[start : start + size]) == (len(taken), taken)
+
+
+def test_the_only_segment_of_nothing() -> None:
+    """What is empty has a segment, and its tag is a part like any other."""
+    body = encode(BytesBody(b""), compression=None, keys=KEYS, name=NAME)
+    whole = b"".join(body.chunks())
+    assert whole[HEADER:] == b"".join(span(body, HEADER, 16))
+
+
+def test_more_than_there_is() -> None:
+    """A part that would go beyond the end is refused at the end."""
+    body = encode(BytesBody(b"31 rows"), compression=None, keys=KEYS, name=NAME)
+    with pytest.raises(IntegrityError):
+        b"".join(span(body, HEADER, body.size))
+
+
+class CountedBody(BytesBody):
+    """Bytes of which it is counted how many were read."""
+
+    read = 0
+
+    def span(self, start: int, size: int) -> Iterator[bytes]:
+        for chunk in super().span(start, size):
+            self.read += len(chunk)
+            yield chunk
+
+
+def test_a_part_reads_no_more_than_its_segments() -> None:
+    """So an upload in parts encrypts everything once, and once more for the digests."""
+    source = CountedBody(content(64 * SEGMENT))
+    body = encode(source, compression=None, keys=KEYS, name=NAME)
+    for start in range(0, body.size, 8 * SEGMENT):
+        b"".join(span(body, start, min(8 * SEGMENT, body.size - start)))
+    parts = -(-body.size // (8 * SEGMENT))
+    assert source.size <= source.read <= source.size + 2 * parts * SEGMENT
 
 
 def test_two_bodies_differ() -> None:
@@ -455,6 +510,21 @@ def test_a_source_of_another_size(size: int, compression: Compression | None) ->
     body = ChunkedBody([content(size)], size=5)
     with pytest.raises(IntegrityError, match="the source changed"):
         encoded(body, compression)
+
+
+@pytest.mark.parametrize("read_before", [False, True])
+def test_a_part_of_a_source_that_changed(tmp_path: Path, *, read_before: bool) -> None:
+    """What another reader has encrypted under the same nonce counts, whichever came first."""
+    path = tmp_path / "source"
+    path.write_bytes(content(3 * SEGMENT))
+    body = encode(PathBody(path), compression=None, keys=KEYS, name=NAME)
+    b"".join(body.chunks() if read_before else span(body, HEADER + SEALED, SEALED))
+    with path.open("r+b") as file:
+        file.seek(SEGMENT)
+        file.write(b"other")
+    with pytest.raises(IntegrityError, match=r"^the source changed while it was stored$"):
+        list(span(body, HEADER + SEALED + 5, 9))
+    assert len(take_until_error(body)) == 2
 
 
 def take_until_error(body: Body) -> list[bytes]:

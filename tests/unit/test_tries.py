@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,12 +16,44 @@ from webhook_storage.effects import perform
 from webhook_storage.errors import ConnectError, ProtocolError, TimedOutError, TlsError
 from webhook_storage.pace import Pace
 from webhook_storage.retry import RetryPolicy
+from webhook_storage.secret import SecretValue
+from webhook_storage.template import Reference
 from webhook_storage.tries import Course, Tries
+from webhook_storage.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 POLICY = RetryPolicy(attempts=3, initial_delay=1.0, max_delay=8.0)
+
+
+def values_of(*texts: str) -> Values:
+    """Return what a request found: secrets that are their own names."""
+    found = {Reference(text): SecretValue(text) for text in texts}
+    return Values(found, {})
+
+
+class TestWhatACourseKnows:
+    """The secrets of all requests of an operation are kept out of the answers to each."""
+
+    def test_values_that_alternate_are_kept_once(self) -> None:
+        """The parts of an upload carry the same secrets, some one, some another."""
+        course = Course(POLICY)
+        course.knows(values_of("the first"))
+        redactors = set()
+        for _ in range(5):
+            course.knows(values_of("the second"))
+            course.knows(values_of("the first"))
+            redactors.add(course.redactor)
+        assert 1 == len(redactors)
+        assert "**** ****" == course.redactor.redact("the first the second")
+
+    def test_no_thread_forgets_what_another_knows(self) -> None:
+        """Parts are sent side by side."""
+        course, texts = Course(POLICY), [f"value number {number}" for number in range(64)]
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda text: course.knows(values_of(text)), texts))
+        assert {"****"} == {course.redactor.redact(text) for text in texts}
 
 
 class Clock:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from webhook_storage.envelope import Header, Keys, seal
+from webhook_storage.envelope import Header, seal
 from webhook_storage.errors import (
     ConfigurationError,
     ExpiredArtifactError,
@@ -20,7 +20,7 @@ from webhook_storage.errors import (
 )
 from webhook_storage.flows import Packed, pack, pack_script
 from webhook_storage.interpreter import this_python
-from webhook_storage.secret import SecretValue
+from webhook_storage.secret import Keys, SecretValue
 from webhook_storage.trust import admit, expiry
 
 if TYPE_CHECKING:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from webhook_storage.cli import files
 from webhook_storage.cli.report import (
     EXIT_CODES,
-    Watched,
     say_json,
     say_lines,
     say_table,
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from webhook_storage.bulk import BulkOptions
     from webhook_storage.receipt import Receipt
     from webhook_storage.sender import Sender
-    from webhook_storage.storage import Storage
 
 app = typer.Typer(
     add_completion=False,
@@ -112,7 +110,7 @@ def put(
 
     Without --key a file is stored under its name where the URL has ${artifact.key}.
     """
-    storage = _load(definition)
+    storage = files.load(definition)
     if remember and definition == "-":
         message = "--remember writes into the definition, and this one came by standard input"
         raise ConfigurationError(message, hint="give the definition as a file")
@@ -123,9 +121,9 @@ def put(
         "resume": resume,
     }
     with _sender(context):
-        receipt = _put(storage, definition, file, key, wanted)
+        receipt = files.put(storage, definition, file, key, wanted)
     if remember:
-        _rewrite(Path(definition), storage.remember(receipt).to_json() + "\n")
+        files.rewrite(Path(definition), storage.remember(receipt).to_json() + "\n")
     say_json(receipt.model_dump(mode="json"))
 
 
@@ -142,10 +140,10 @@ def get(
     ] = None,
 ) -> None:
     """Fetch an artifact into a file; on an error it is untouched."""
-    storage = _load(definition)
-    wanted = _receipt(receipt, key) if receipt else key
+    storage = files.load(definition)
+    wanted = files.read_receipt(receipt, key) if receipt else key
     if str(output) != "-":
-        target = _target(output)
+        target = files.target_of(output)
         with _sender(context):
             storage.download(target, wanted)
         return
@@ -172,7 +170,7 @@ def put_many(
     """
     from webhook_storage.cli import bulk  # noqa: PLC0415 - for this command only
 
-    storage = _load(definition)
+    storage = files.load(definition)
     known = bulk.receipts_in(receipts) if receipts else {}
     how: BulkOptions = {
         "limit": limit, "journal": journal, "trust_receipts": trust_receipts, "receipts": known,
@@ -203,7 +201,7 @@ def get_many(
     """
     from webhook_storage.cli import bulk  # noqa: PLC0415 - for this command only
 
-    storage = _load(definition)
+    storage = files.load(definition)
     known = bulk.receipts_in(receipts) if receipts else {}
     if bool(keys) + everything > 1 or not (keys or everything or known):
         message = "say what to fetch: keys, or --all, or --receipts"
@@ -220,7 +218,7 @@ def get_many(
 @app.command(epilog=EXIT_CODES)
 def exists(context: typer.Context, definition: Definition, key: Key = None) -> None:
     """Print what the service says of an artifact; 4 if there is none."""
-    storage = _load(definition)
+    storage = files.load(definition)
     with _sender(context):
         stat = storage.stat(key)
     if stat is None:
@@ -232,7 +230,7 @@ def exists(context: typer.Context, definition: Definition, key: Key = None) -> N
 @app.command(epilog=EXIT_CODES)
 def delete(context: typer.Context, definition: Definition, key: Key = None) -> None:
     """Delete an artifact."""
-    storage = _load(definition)
+    storage = files.load(definition)
     with _sender(context):
         storage.delete(key)
 
@@ -240,7 +238,7 @@ def delete(context: typer.Context, definition: Definition, key: Key = None) -> N
 @app.command("list", epilog=EXIT_CODES)
 def list_(context: typer.Context, definition: Definition) -> None:
     """Print the keys of what is there, one a line."""
-    storage = _load(definition)
+    storage = files.load(definition)
     with _sender(context):
         keys = storage.list()
     say_lines(keys)
@@ -258,7 +256,7 @@ def render(
     ] = False,
 ) -> None:
     """Show the exact request, secrets masked; nothing is sent."""
-    storage = _load(definition)
+    storage = files.load(definition)
     with _sender(context) as sender:
         preview = sender.preview(storage.exchange(operation, key, file or b""))
     sys.stdout.write((preview.curl() if curl else preview.text()) + "\n")
@@ -272,7 +270,7 @@ def check(context: typer.Context, definition: Definition) -> None:
     """
     from webhook_storage.cli.check import rows  # noqa: PLC0415
 
-    storage = _load(definition)
+    storage = files.load(definition)
     with _sender(context) as sender:
         table = rows(storage, sender)
     say_table(("placeholder", "used to", "outcome", "asked"), [row.cells for row in table])
@@ -297,8 +295,8 @@ def verify(
     """
     from webhook_storage.cli.verify import document  # noqa: PLC0415
 
-    storage = _load(definition)
-    known = _receipt(receipt, storage.flows.get(key or "", key)) if receipt else None
+    storage = files.load(definition)
+    known = files.read_receipt(receipt, storage.flows.get(key or "", key)) if receipt else None
     with _sender(context):
         told = document(storage, key, known)
     say_json(told)
@@ -332,96 +330,8 @@ def demo() -> None:
     show()
 
 
-# --- files ---------------------------------------------------------------------------------------
-
-
-def _load(definition: str) -> Storage:
-    """Return the storage of a definition.
-
-    Raises:
-        ConfigurationError: When it is not there or wrong.
-    """
-    from webhook_storage.storage import Storage  # noqa: PLC0415
-
-    if definition == "-":
-        return Storage.from_json(sys.stdin.buffer.read())
-    path = Path(definition)
-    if not path.is_file():
-        message = f"there is no definition {definition!r}"
-        raise ConfigurationError(
-            message, hint="give the path of a JSON file, or - for standard input"
-        )
-    return Storage.from_json(path.read_bytes())
-
-
 def _sender(context: typer.Context) -> Sender:
     """Return the sender that the configuration describes."""
     from webhook_storage.sender import Sender  # noqa: PLC0415
 
     return Sender.from_config(context.obj)
-
-
-def _put(
-    storage: Storage, definition: str, file: Path, key: str | None, wanted: dict[str, Any]
-) -> Receipt:
-    if str(file) == "-":
-        if definition == "-":
-            message = "the definition and the artifact cannot both come by standard input"
-            raise ConfigurationError(message, hint="give one of them as a file")
-        return storage.put(sys.stdin.buffer, key, **wanted)
-    if not file.is_file():
-        message = f"there is no file {str(file)!r}"
-        raise ConfigurationError(message, hint="give the path of an existing file, or -")
-    if key is None and "artifact.key" in storage.naming_facts():
-        key = file.name
-    with file.open("rb"), Watched(file) as source:  # opened here, so that a refusal is told as such
-        return storage.put(source, key, **wanted)
-
-
-def _receipt(path: Path, key: str | None) -> Receipt:
-    """Return the receipt in a file; what is wrong with it is told without what is in it."""
-    from pydantic import ValidationError  # noqa: PLC0415
-
-    from webhook_storage.receipt import Receipt  # noqa: PLC0415
-
-    receipt = None
-    with contextlib.suppress(ValidationError):
-        receipt = Receipt.model_validate_json(path.read_bytes() if path.is_file() else b"")
-    if receipt is None:
-        message = f"{str(path)!r} holds no receipt"
-        raise ConfigurationError(message, hint="give what 'put' printed, as a file")
-    if key is not None and key != receipt.key:
-        message = f"the receipt is of {receipt.key!r}, and --key says {key!r}"
-        raise ConfigurationError(message, hint="leave --key out")
-    return receipt
-
-
-def _target(path: Path) -> Path:
-    """Return the file to write, at the end of all links, before anything is asked for.
-
-    Raises:
-        ConfigurationError: When there can be no file. A device is none: what is fetched takes the
-            place of the target, and that of ``/dev/null`` is taken.
-    """
-    target = path.resolve()
-    if (target.exists() and not target.is_file()) or not target.parent.is_dir():
-        message = f"{str(path)!r} is no place for a file"
-        raise ConfigurationError(
-            message, hint="name a file in an existing directory, or write to -"
-        )
-    return target
-
-
-def _rewrite(path: Path, text: str) -> None:
-    """Replace a file as a whole, with its permissions."""
-    from webhook_storage.artifact import FileSink  # noqa: PLC0415
-
-    path = path.resolve()
-    mode = path.stat().st_mode
-    sink = FileSink(path)
-    try:
-        sink.write(text.encode())
-        sink.commit()
-    finally:
-        sink.discard()
-    path.chmod(mode)

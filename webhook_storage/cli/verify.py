@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from webhook_storage.answer import check_digest
 from webhook_storage.errors import ConfigurationError, TrustError
-from webhook_storage.facts import NAMING, artifact_facts, flow_facts, receipt_facts
+from webhook_storage.facts import artifact_facts, receipt_facts
 from webhook_storage.sender import current_sender
-from webhook_storage.verification import verify_artifact, verify_flow
+from webhook_storage.verification import verify_artifact
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Exchange
@@ -34,7 +34,7 @@ def document(storage: Storage, key: str | None, receipt: Receipt | None) -> dict
     if name is None:
         found = current_sender().run(_verify_artifact(storage, key, receipt))
     else:
-        found = current_sender().run(_verify_flow(storage, name, receipt))
+        found = storage.verify_flow(name, receipt)
     if receipt is not None:
         check_digest(found.name or "the artifact", receipt.sha256, found.sha256)
     told = {field: None if value == "" else value for field, value in asdict(found).items()}
@@ -51,22 +51,6 @@ def _flow(storage: Storage, key: str | None) -> str | None:
     if not key:
         return next(iter(storage.flows), None)
     return next((name for name, slug in storage.flows.items() if key in {name, slug}), None)
-
-
-def _verify_flow(storage: Storage, name: str, receipt: Receipt | None) -> Exchange[Verified]:
-    slug = storage.flows[name]
-    if storage.stored_as_script and not storage.naming_facts() & NAMING:
-        slug = next(iter(storage.flows.values()))  # one script for all, and one receipt
-    known = receipt or storage.receipts.get(slug)
-    facts = (receipt_facts(known) if known else {}) | flow_facts(name, storage.flows[name])
-    return verify_flow(
-        lambda sink: storage.fetch_exchange(facts, sink),
-        storage.signing_keys,
-        name=name,
-        script=storage.stored_as_script,
-        pinned=known.sha256 if known else None,
-        must_decode=bool(storage.encryption_keys),
-    )
 
 
 def _verify_artifact(

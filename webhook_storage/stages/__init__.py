@@ -9,6 +9,5 @@ from __future__ import annotations
 from webhook_storage.stages.coding import DecodingSink, decode, encode
 from webhook_storage.stages.compression import Compression
 from webhook_storage.stages.header import Header, read_header
-from webhook_storage.stages.keys import Keys
 
-__all__ = ["Compression", "DecodingSink", "Header", "Keys", "decode", "encode", "read_header"]
+__all__ = ["Compression", "DecodingSink", "Header", "decode", "encode", "read_header"]

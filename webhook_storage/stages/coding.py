@@ -18,8 +18,8 @@ from webhook_storage.stages.stream import Output, bare, pieces
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Body, Sink
+    from webhook_storage.secret import Keys
     from webhook_storage.stages.compression import Compression
-    from webhook_storage.stages.keys import Keys
     from webhook_storage.stages.stream import Step
 
 

@@ -35,8 +35,10 @@ import hashlib
 import hmac
 import secrets
 import threading
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, cast
 
+from webhook_storage.artifact import cut, span
 from webhook_storage.errors import IntegrityError
 from webhook_storage.stages.header import (
     HEADER_LIMIT,
@@ -54,8 +56,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from webhook_storage.contracts import Body
+    from webhook_storage.secret import Keys
     from webhook_storage.stages.compression import Compression
-    from webhook_storage.stages.keys import Keys
     from webhook_storage.stages.stream import Step
 
 _TAG = 16
@@ -74,9 +76,12 @@ class Encryptor:
         keys: At least one; the first is used.
         name: The name under which the artifact is stored.
         compression: How the bytes that come are compressed.
+
+    Attributes:
+        start: What stands before the first segment.
     """
 
-    __slots__ = ("_cipher", "_lock", "_start", "_tags")
+    __slots__ = ("_cipher", "_lock", "_tags", "start")
 
     def __init__(self, keys: Keys, name: str, compression: Compression | None) -> None:
         """Choose a salt and derive the key."""
@@ -84,13 +89,13 @@ class Encryptor:
         salt = secrets.token_bytes(SALT)
         header = Header(key_id=key_id, compression=compression, salt=salt)
         self._cipher, value = derive(header, name, key)
-        self._start = header.pack() + value
+        self.start = header.pack() + value
         self._tags = bytearray()
         self._lock = threading.Lock()
 
     def length(self, size: int) -> int:
         """Return how many bytes so many become."""
-        return len(self._start) + size + _TAG * max(1, -(-size // SEGMENT))
+        return len(self.start) + size + _TAG * _count(size)
 
     def encrypt(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the header and the encrypted segments.
@@ -98,19 +103,35 @@ class Encryptor:
         Raises:
             IntegrityError: When the bytes are others than the last time.
         """
-        yield self._start
-        for number, (plain, last) in enumerate(_segments(chunks)):
-            sealed = self._cipher.encrypt(_nonce(number, last=last), plain, None)
+        yield self.start
+        yield from self.segments(chunks)
+
+    def segments(
+        self, chunks: Iterable[bytes], first: int = 0, *, to_end: bool = True
+    ) -> Iterator[bytes]:
+        """Yield encrypted segments, from the first of these on.
+
+        Args:
+            chunks: The bytes from the start of that segment to the end of another.
+            first: Number of that segment, from 0.
+            to_end: Whether the last of them is the artifact's last.
+
+        Raises:
+            IntegrityError: When the bytes are others than the last time.
+        """
+        for number, (plain, last) in enumerate(_segments(chunks), first):
+            sealed = self._cipher.encrypt(_nonce(number, last=last and to_end), plain, None)
             self._claim(number, sealed[-_TAG:])
             yield sealed
 
     def _claim(self, number: int, tag: bytes) -> None:
         """Note the segment's tag, or compare it with the one that was noted."""
+        place = slice(number * _TAG, (number + 1) * _TAG)
         with self._lock:
-            start = number * _TAG
-            if start == len(self._tags):
-                self._tags += tag
-            known = self._tags[start : start + _TAG]
+            self._tags += bytes(max(0, place.stop - len(self._tags)))
+            if not any(self._tags[place]):  # a tag of zeros only, one in 2**128, is none yet
+                self._tags[place] = tag
+            known = self._tags[place]
         if not hmac.compare_digest(known, tag):
             raise changed()
 
@@ -146,13 +167,25 @@ class EncryptedBody:
         Raises:
             IntegrityError: When the source changed since it was first read.
         """
-        try:
-            yield from self._encryptor.encrypt(exactly(self._body))
-        except Exception as error:  # noqa: BLE001 - whatever the source raises, without our frames
-            failure = bare(error)
+        yield from _bare(self._encryptor.encrypt(exactly(self._body)))
+
+    def span(self, start: int, size: int) -> Iterator[bytes]:
+        """Yield a part of the encrypted bytes, see `artifact.span`; only its segments are read.
+
+        Raises:
+            IntegrityError: When the source changed since it was first read.
+        """
+        body, encryptor = self._body, self._encryptor
+        count, before = _count(body.size), len(encryptor.start)
+        first = max(0, start - before) // _SEALED
+        end = min(max(first + 1, -(-(start + size - before) // _SEALED)), count)
+        plain_start, plain_end = first * SEGMENT, min(end * SEGMENT, body.size)
+        plain = span(body, plain_start, plain_end - plain_start)
+        segments = encryptor.segments(plain, first, to_end=end == count)
+        if start < before:
+            yield from _bare(cut(chain((encryptor.start,), segments), start, size))
         else:
-            return
-        raise failure
+            yield from _bare(cut(segments, start - before - first * _SEALED, size))
 
     def sha256(self) -> str:
         """Return the digest of the encrypted bytes in lower-case hex; reads the source."""
@@ -250,6 +283,22 @@ def _segments(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
             yield bytes(pending[:SEGMENT]), False
             del pending[:SEGMENT]
     yield bytes(pending), True
+
+
+def _bare(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the chunks; what the source raises is raised without our frames."""
+    try:
+        yield from chunks
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        failure = bare(error)
+    else:
+        return
+    raise failure
+
+
+def _count(size: int) -> int:
+    """Return how many segments so many bytes are."""
+    return max(1, -(-size // SEGMENT))
 
 
 def _nonce(number: int, *, last: bool) -> bytes:

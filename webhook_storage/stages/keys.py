@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from webhook_storage.errors import ConfigurationError, IntegrityError, MissingExtraError
-from webhook_storage.secret import SecretValue
 from webhook_storage.stages.header import KEY_ID_LIMIT
 
 if TYPE_CHECKING:
+    from webhook_storage.secret import Keys, SecretValue
     from webhook_storage.stages.header import Header
-
-Keys = Mapping[str, SecretValue]
-"""Encryption keys by key id; the first encrypts, all decrypt."""
 
 _INFO = b"webhook-storage encryption"
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from tests.fuzz.kit import Canned, joined, parts, refusals
-from webhook_storage.cli.commands import _receipt
+from webhook_storage.cli.files import read_receipt
 from webhook_storage.receipt import Receipt
 from webhook_storage.retry import RetryPolicy
 from webhook_storage.sender import Sender
@@ -47,7 +47,7 @@ def target(data: bytes) -> None:
     with tempfile.NamedTemporaryFile() as file, refusals():
         file.write(raw)
         file.flush()
-        receipt = _receipt(Path(file.name), key.decode("utf-8", "surrogateescape") or None)
+        receipt = read_receipt(Path(file.name), key.decode("utf-8", "surrogateescape") or None)
         assert Receipt.model_validate_json(receipt.model_dump_json()) == receipt
         sender = Sender(
             secrets=[MappingResolver()],

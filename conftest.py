@@ -12,7 +12,7 @@ from sybil.integration.pytest import SybilItem
 from sybil.parsers import markdown, rest
 from sybil.sybil import SybilCollection
 
-from webhook_storage.sender import current_sender
+from webhook_storage import sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,10 +54,13 @@ def clean_environment(
 
 
 @pytest.fixture(autouse=True)
-def no_connection_of_an_earlier_test() -> Iterator[None]:
-    """Close what the process's sender keeps open: the next test's server may get the same port."""
+def no_sender_of_an_earlier_test() -> Iterator[None]:
+    """Leave no sender behind, nor its connections: the next server may get the same port."""
+    before = sender._installed
     yield
-    current_sender().close()
+    if sender._installed is not None:
+        sender._installed.close()
+    sender._installed = before
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ demo: $(VENV)/.demo ## store a flow over HTTP, fetch it back, secrets resolved a
 	@$(BIN)/webhook-storage demo $(ARGS)
 
 test: $(VENV)/.dev fleet ## run every test, with the real servers and the coverage gate
-	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/.dev ## style, format, and which module may import which
 	@$(BIN)/ruff check

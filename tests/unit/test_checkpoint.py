@@ -352,7 +352,7 @@ class TestAbout:
             ({"options": StoreOptions(if_absent=True)}, "condition"),
             ({"options": StoreOptions(if_version="absent")}, "condition"),
         ],
-        ids=str,
+        ids=["url", "key", "no key", "bytes", "absent", "a version of that name"],
     )
     def test_each_difference_shows(self, changes: dict[str, Any], name: str) -> None:
         """In one member, by its name."""

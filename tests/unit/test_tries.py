@@ -239,7 +239,7 @@ def test_every_answer_but_a_fault_is_service(
         (TlsError("refused"), "PUT", False),
         (TimedOutError("too long"), "GET", True),
     ],
-    ids=str,
+    ids=lambda value: str(getattr(value, "status", value)),
 )
 @pytest.mark.usefixtures("clock")
 def test_what_is_sent_again(pace: Pace, outcome: Reply, method: str, *, again: bool) -> None:

@@ -44,8 +44,7 @@ class ReroutingTransport(Transport):
     def _rerouted(self, request: WireRequest) -> WireRequest:
         for origin, other in self._routes.items():
             if request.url.startswith(f"{origin}/"):
-                parts = {name: getattr(request, name) for name in WireRequest.__slots__}
-                return WireRequest(**parts | {"url": other + request.url.removeprefix(origin)})
+                return request.changed(url=other + request.url.removeprefix(origin))
         raise ConnectError("no route of this test leads there")
 
 

@@ -47,6 +47,7 @@ _SHOWN = 512
 _MOST_SHOWN = 8
 """Most attempts whose outcome a message tells."""
 
+_OK = 200
 _WHOLE = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NON_AUTHORITATIVE_INFORMATION})
 """Statuses of an answer that holds all that was asked for; 201 is that of some to a POST."""
 
@@ -93,7 +94,7 @@ class Reply:
     def response(self, history: Sequence[str], redactor: Redactor) -> Response:
         """Return it as the exchange sees it, to which it is all one whether it came in parts."""
         return Response(
-            status=HTTPStatus.OK if self.resumed else self.status,
+            status=_OK if self.resumed else self.status,
             headers=self.headers,
             body=self.body,
             size=self.size,
@@ -178,7 +179,7 @@ class Receiver:
             download.go_on(self._headers)
         else:
             ranged = _asks_for_a_part(self._request)
-            whole = self._status == HTTPStatus.OK and not ranged
+            whole = self._status == _OK and not ranged
             download.begin(self._place, self._headers, whole=whole)
         self.blocks = download.blocks
 
@@ -229,7 +230,7 @@ class Receiver:
         """Tell a login page from an artifact: a 200 of type HTML that nobody asked for."""
         kind = self._headers.get("content-type", "").partition(";")[0].strip().lower()
         return (
-            self._status == HTTPStatus.OK
+            self._status == _OK
             and not self._request.allow_html
             and kind in {"text/html", "application/xhtml+xml"}
         )

@@ -162,6 +162,8 @@ _HEADERS: dict[str, Callable[[str], _Found]] = {
 }
 """How each header is written."""
 
+_NAMES = frozenset(name.lower() for name in _HEADERS)
+
 
 def parse(headers: Mapping[str, str], names: Iterable[str] = tuple(_HEADERS)) -> list[Checksum]:
     """Return the checksums in an answer's headers that can be read.
@@ -218,6 +220,8 @@ def announced(headers: Mapping[str, str]) -> list[Checksum]:
 
     Where a SHA-2 is among them, the others would find nothing more, and cost time.
     """
+    if headers.keys().isdisjoint(_NAMES):
+        return []
     found = _all_announced(headers)
     strong = [each for each in found if each.algorithm in {"sha256", "sha512"}]
     return strong or found
@@ -253,6 +257,8 @@ def stored(response: Response) -> list[Checksum]:
     body, and they are not those of nothing. ``Content-Digest`` always speaks of the answer.
     """
     headers = response.headers
+    if headers.keys().isdisjoint(_NAMES):
+        return []
     found = parse(headers, (*_KEPT, "x-goog-hash", *_NEXTCLOUD, *_whole_of_amazon(headers)))
     if not response.size:
         said = parse(headers, ("Content-MD5", "Repr-Digest"))
@@ -329,6 +335,8 @@ def compare_stored(
         IntegrityError: When the service has stored other bytes.
     """
     said, taken = stored(response), {} if taken is None else taken
+    if not said:
+        return
     yield from _take(body, {each.algorithm for each in said}, taken)
     wrong = different(said, taken)
     if wrong is not None:

@@ -22,6 +22,8 @@ from typing import (
     TypeVar,
 )
 
+from webhook_storage.origin import Origin, origin
+
 if TYPE_CHECKING:
     from webhook_storage.secret import SecretValue
     from webhook_storage.template import Reference
@@ -424,8 +426,8 @@ class WireRequest:
     """
 
     __slots__ = (
-        "bare", "body", "cert", "guarded", "headers", "method", "proxies", "timeout", "url",
-        "verify",
+        "_origin", "bare", "body", "cert", "guarded", "headers", "method", "proxies", "timeout",
+        "url", "verify",
     )  # fmt: skip
 
     def __init__(
@@ -453,10 +455,18 @@ class WireRequest:
         self.verify = verify
         self.cert = cert
         self.proxies = proxies
+        self._origin: Origin | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """Where it goes."""
+        if self._origin is None:
+            self._origin = origin(self.url)
+        return self._origin
 
     def changed(self, **changes: Any) -> WireRequest:
         """Return the same request with other parts."""
-        parts = {name: getattr(self, name) for name in self.__slots__}
+        parts = {name: getattr(self, name) for name in self.__slots__ if name != "_origin"}
         return WireRequest(**{**parts, **changes})
 
     def __repr__(self) -> str:

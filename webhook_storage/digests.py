@@ -95,7 +95,7 @@ class Digests:
     def __init__(self, algorithms: Iterable[str] = ()) -> None:
         """Begin with no bytes."""
         self._sha256 = hashlib.sha256()
-        self._others = {name: _begin(name) for name in {*algorithms} - {"sha256"}}
+        self._others = {name: _begin(name) for name in {*algorithms} if name != "sha256"}
 
     @property
     def sha256(self) -> str:

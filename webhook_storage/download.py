@@ -46,6 +46,9 @@ class DamagedError(ProtocolError):
     """
 
 
+_NO_HEADERS: Mapping[str, str] = {}
+
+
 class Download:
     """What has come of one artifact.
 
@@ -57,8 +60,7 @@ class Download:
     """
 
     __slots__ = (
-        "_announced", "_digests", "_highest", "_place", "_sink", "_total", "_validator",
-        "position",
+        "_announced", "_digests", "_headers", "_highest", "_place", "_sink", "_total", "position",
     )  # fmt: skip
 
     _total: str
@@ -68,7 +70,7 @@ class Download:
         """Nothing has come yet."""
         self._sink = sink
         self._highest = 0
-        self._restart("", {}, whole=False)
+        self._restart("", _NO_HEADERS, whole=False)
 
     @property
     def sha256(self) -> str:
@@ -86,9 +88,12 @@ class Download:
         Args:
             place: Where the request goes. What was said in one place is not told to another.
         """
-        if not self.position or not self._validator or place != self._place:
+        if not self.position or place != self._place:
             return []
-        return [("Range", f"bytes={self.position}-"), ("If-Range", self._validator)]
+        validator = _validator(self._headers)
+        if not validator:
+            return []
+        return [("Range", f"bytes={self.position}-"), ("If-Range", validator)]
 
     def go_on(self, headers: Mapping[str, str]) -> None:
         """Take the rest, of which a 206 speaks.
@@ -100,9 +105,10 @@ class Download:
         start, total = found.groups() if found else ("", "*")
         total = self._total if total == "*" else total
         same_place = start == str(self.position) and self._total in {total, "*"} and total != "*"
-        name = "etag" if self._validator.startswith('"') else "last-modified"
+        validator = _validator(self._headers)
+        name = "etag" if validator.startswith('"') else "last-modified"
         # A server that overlooks If-Range would send the rest of whatever is there by now.
-        if not same_place or headers.get(name) != self._validator:
+        if not same_place or headers.get(name) != validator:
             self.forget()
             message = "the server went on with another part than the one it was asked for"
             raise ProtocolError(message)
@@ -132,8 +138,8 @@ class Download:
         if self._total not in {"*", str(self.position)}:
             message = f"the answer broke off: {self.position} of {self._total} bytes came"
             raise ProtocolError(message)
-        wrong = checksum.different(self._announced, self._digests.taken())
-        if wrong is not None:
+        wrong = self._announced and checksum.different(self._announced, self._digests.taken())
+        if wrong:
             self.forget()
             message = f"what came back is not what its header {wrong.header} says"
             hint = "something in between alters it, or the service's copy is damaged"
@@ -141,7 +147,7 @@ class Download:
 
     def forget(self) -> None:
         """Begin anew at the next attempt."""
-        self._validator = ""
+        self._headers = _NO_HEADERS
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes."""
@@ -160,8 +166,8 @@ class Download:
         self.position = 0
         self._place = place
         self._announced = checksum.announced(headers) if whole else []
-        self._digests = Digests(each.algorithm for each in self._announced)
-        self._validator = _validator(headers) if whole else ""
+        self._digests = Digests([each.algorithm for each in self._announced])
+        self._headers = headers if whole else _NO_HEADERS
         length = headers.get("content-length", "")
         known = whole and _LENGTH.fullmatch(length)
         self._total = str(int(length)) if known else "*"

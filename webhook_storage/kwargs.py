@@ -98,7 +98,12 @@ def plain_data(value: Any, path: str = "", depth: int = 0) -> Any:
 
 def facts_in(kwargs: Mapping[str, Any]) -> frozenset[str]:
     """Return the facts that the placeholders of a request name."""
-    return frozenset(fact for text in _texts(kwargs) for fact in parse(text).facts())
+    return frozenset(fact for text in _texts(kwargs) if "$" in text for fact in parse(text).facts())
+
+
+def names_fact(kwargs: Mapping[str, Any], fact: str) -> bool:
+    """Tell whether a placeholder names a fact; that of a key is nearly always in the URL."""
+    return any(fact in parse(text).facts() for text in _texts(kwargs))
 
 
 def timeout(value: Any) -> tuple[float, float]:
@@ -162,7 +167,7 @@ def _texts(value: Any) -> Iterator[str]:
     """Yield the texts in plain data, keys left out."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, (dict, Mapping)):
         for child in value.values():
             yield from _texts(child)
     elif isinstance(value, (list, tuple)):

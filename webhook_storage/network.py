@@ -11,10 +11,11 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from webhook_storage.errors import ConfigurationError
-from webhook_storage.origin import Origin, origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from webhook_storage.origin import Origin
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -72,9 +73,10 @@ class Network:
 
     Example:
         >>> network = Network(plain_http=["*.lan"])
-        >>> network.check("http://files.lan/a", "this request", allow_http=False)
-        >>> network.check("http://127.0.0.1:8080/a", "this request", allow_http=False)
-        >>> network.check("http://example.com/a", "this request", allow_http=False)
+        >>> from webhook_storage.origin import origin
+        >>> network.check(origin("http://files.lan/a"), "this request", allow_http=False)
+        >>> network.check(origin("http://127.0.0.1:8080/a"), "this request", allow_http=False)
+        >>> network.check(origin("http://example.com/a"), "this request", allow_http=False)
         Traceback (most recent call last):
         ...
         webhook_storage.errors.ConfigurationError: this request would go unencrypted to another \
@@ -99,11 +101,11 @@ machine
         """Tell whether requests may only go to public addresses, see `WireRequest.guarded`."""
         return self.private == "deny"
 
-    def check(self, url: str, what: str, *, allow_http: bool) -> None:
-        """Refuse a request by its URL; its addresses are a transport's to check.
+    def check(self, where: Origin, what: str, *, allow_http: bool) -> None:
+        """Refuse a request by its origin; its addresses are a transport's to check.
 
         Args:
-            url: Where it goes, with all values in it.
+            where: Where it goes.
             what: How to call the request in a message.
             allow_http: Whether the request itself says that it may go unencrypted.
 
@@ -111,7 +113,6 @@ machine
             ConfigurationError: It would go unencrypted to another machine, or, where private
                 addresses are denied, to no server.
         """
-        where = origin(url)
         if self.guarded and where.scheme not in {"http", "https"}:
             message = f"{what} would go to no server of http or https, as everything must here"
             hint = 'give an https URL; this process has private = "deny" in its [network]'
@@ -144,8 +145,10 @@ def is_loopback(host: str) -> bool:
         >>> is_loopback("127.1"), is_loopback("a.localhost")
         (False, False)
     """
-    if host.lower() == "localhost":
+    if host == "127.0.0.1" or host.lower() == "localhost":
         return True
+    if ":" not in host and not host[-1:].isdecimal():
+        return False  # a name, as nearly all are
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

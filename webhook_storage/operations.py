@@ -146,6 +146,14 @@ class Operations(Definition):
         """Return the facts that the place from which an artifact is fetched depends on."""
         return self.naming_facts()
 
+    def _stores_by_key(self) -> bool:
+        """Tell whether the place of a stored artifact depends on its key."""
+        return "artifact.key" in self.naming_facts()
+
+    def _fetches_by_key(self) -> bool:
+        """Tell whether the place from which an artifact is fetched depends on its key."""
+        return "artifact.key" in self.fetch_facts()
+
     def remember(self, receipt: Receipt) -> Self:
         """Keep a receipt, so that it travels in the JSON and `get` compares the digest."""
         self.receipts[receipt.key] = receipt
@@ -160,7 +168,7 @@ class Operations(Definition):
 
     def _key_of(self, source: Source, key: str | None) -> str | None:
         """Return the key to store under: the given one, or a file's name where one is wanted."""
-        takes_key = "artifact.key" in self.naming_facts()
+        takes_key = self._stores_by_key()
         if key is None and isinstance(source, (str, os.PathLike)) and takes_key:
             return Path(source).name
         if key is not None and not takes_key:
@@ -431,7 +439,7 @@ class Operations(Definition):
         for name, taken in self.flows.items():
             if place in {name, taken}:
                 return facts | flow_facts(name, taken)
-        if receipt is None and key is not None and "artifact.key" not in self.fetch_facts():
+        if receipt is None and key is not None and not self._fetches_by_key():
             raise _useless_key()
         return facts
 
@@ -457,6 +465,8 @@ def cannot_hold(options: StoreOptions, path: str, hint: str) -> None:
 
 def store_options(if_absent: bool, if_unchanged: Receipt | str | None) -> StoreOptions:  # noqa: FBT001
     """Return what must hold of what is there."""
+    if not if_absent and if_unchanged is None:
+        return PLAIN
     if if_absent and if_unchanged is not None:
         message = "if_absent and if_unchanged contradict each other"
         raise ConfigurationError(message, hint="keep one of the two")

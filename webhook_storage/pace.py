@@ -66,6 +66,11 @@ class Pace:
         self._rate: float | None = None
         self._next = self._closed = self._slowed = float("-inf")
 
+    @property
+    def free(self) -> bool:
+        """Tell whether everybody may go at once."""
+        return self._rate is None
+
     def turn(self, pause: float = 0.0) -> Turn:
         """Return the caller's turn; nobody else has the same one.
 
@@ -114,6 +119,8 @@ class Pace:
         Args:
             since: When the request was sent that was answered, on the same clock.
         """
+        if self.free:
+            return
         with _lock:
             if self._rate is None or since < self._slowed:
                 return

@@ -46,8 +46,7 @@ _templated = attrgetter(*_TEMPLATED)
 def _collect(name: str, node: Any, found: list[tuple[str, Template]]) -> None:
     """Find the templates in a nested value; keys and bytes are none."""
     if isinstance(node, str):
-        template = parse(node)
-        if template.sources:
+        if "$" in node and (template := parse(node)).sources:
             found.append((name, template))
     elif isinstance(node, (dict, Mapping)):  # a dict is told at once, a mapping slowly
         for child in node.values():

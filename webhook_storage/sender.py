@@ -282,7 +282,8 @@ class Sender:
         values = yield from ask(self.resolution, templates(request), request.facts)
         course.knows(values)
         tries = Tries(request, course, self._pace(request, values))
-        yield from tries.wait()
+        if not tries.free:
+            yield from tries.wait()
         while True:
             outcome = yield from self._try(request, values, course, tries)
             response = None
@@ -328,7 +329,7 @@ class Sender:
             server = sha256(repr(tuple(where)).encode()).hexdigest()
         if len(self._paces) >= _MOST_PACES:
             self._paces.clear()
-        return self._paces.setdefault(server, Pace())
+        return self._paces.get(server) or self._paces.setdefault(server, Pace())
 
     def _renew(self, request: Request, values: Values) -> Steps[Values | None]:
         """Ask again for the secrets of a refused request; None when none of them changed."""
@@ -380,13 +381,13 @@ class Sender:
         """
         network = self.network
         what = f"{request.method} {request.url}"
-        network.check(wire.url, what, allow_http=request.allow_http)
-        if wire.url.lower().startswith("http:"):  # a proxy reads it, wherever it is for
-            for proxy in (wire.proxies or {}).values():
+        network.check(wire.origin, what, allow_http=request.allow_http)
+        if wire.proxies and wire.origin.scheme == "http":  # a proxy reads it, wherever it is for
+            for proxy in wire.proxies.values():
                 # One without a scheme, or with another than https, is spoken to in the clear.
                 secure = proxy.lower().startswith("https://")
                 proxy = proxy if secure else "http://" + proxy.rpartition("//")[2]  # noqa: PLW2901
-                network.check(proxy, f"the proxy of {what}", allow_http=request.allow_http)
+                network.check(origin(proxy), f"the proxy of {what}", allow_http=request.allow_http)
         wire.guarded = network.guarded
         if wire.guarded and not self._transport(wire).can_guard:
             message = f"{what} would go through a transport that cannot tell a private address"
@@ -444,7 +445,7 @@ def _check_captured(request: Request, wire: WireRequest) -> None:
     if not isinstance(first, Placeholder) or not str(first.source).startswith("receipt."):
         return
     carries = any(True for _, template in templates(request) for _ in template.references())
-    host = origin(wire.url).host
+    host = wire.origin.host
     if carries and not any(fnmatchcase(host, pattern) for pattern in request.redirect_hosts):
         message = f"{request.method} {request.url} would take a secret to a host that was captured"
         raise ConfigurationError(message, hint="name that host in redirect_hosts")

@@ -128,6 +128,11 @@ class Tries:
         """Return the seconds since the last attempt began."""
         return time.monotonic() - self.started
 
+    @property
+    def free(self) -> bool:
+        """Tell whether the first attempt can go at once."""
+        return self._pace.free
+
     def wait(self, pause: float | None = None) -> Steps[None]:
         """Wait for a pause, and at least until it is this request's turn."""
         turn = self._pace.turn(pause or 0.0)

@@ -154,7 +154,7 @@ def ask(
         values = Values({}, facts)
         _check(texts, values, {})
         return values
-    answers: Answers = yield _Ask(resolution, references)
+    answers: Answers = resolution.at_hand(references) or (yield _Ask(resolution, references))
     found: dict[Reference, SecretValue] = {}
     given = True
     for reference in references:
@@ -166,7 +166,7 @@ def ask(
     if len(found) < len(references):
         _check_outcomes(references, answers)
         given = False
-    if not given or any(text.facts() for _, text in texts):
+    if not given or not all(facts.get(name) for _, text in texts for name in text.facts()):
         _check(texts, values, answers)
     return values
 

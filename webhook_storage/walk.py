@@ -33,9 +33,14 @@ class Memo(NamedTuple):
 
 
 class Plan:
-    """Whom to ask for a reference, and the last answer."""
+    """Whom to ask for a reference, and the last answer.
 
-    __slots__ = ("labels", "memo", "questions", "reference", "tried")
+    Attributes:
+        memo: That answer, when it may be given again.
+        here: Whether it came from the first resolver, and that one is local.
+    """
+
+    __slots__ = ("here", "labels", "memo", "questions", "reference", "tried")
 
     def __init__(self, reference: Reference, questions: tuple[Question, ...]) -> None:
         self.reference = reference
@@ -44,6 +49,7 @@ class Plan:
         # Who was asked by the time a walk has come to each place.
         self.tried = [self.labels[: place + 1] for place in range(len(questions))] or [()]
         self.memo: Memo | None = None
+        self.here = False
 
 
 class Walk:

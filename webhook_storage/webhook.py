@@ -34,7 +34,15 @@ from webhook_storage.errors import (
     UnknownMethodError,
 )
 from webhook_storage.flows import slugify
-from webhook_storage.kwargs import cert, check_kwargs, check_method, facts_in, plain_data, timeout
+from webhook_storage.kwargs import (
+    cert,
+    check_kwargs,
+    check_method,
+    facts_in,
+    names_fact,
+    plain_data,
+    timeout,
+)
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.registry import did_you_mean
 from webhook_storage.storage import Names, Storage, cannot_hold
@@ -250,7 +258,7 @@ class Webhook(Storage):
             more = {**more, self.idempotency_header: str(uuid4())}
             idempotent = True if idempotent is None else idempotent
         return self._request(
-            _with_headers(kwargs, more),
+            _with_headers(kwargs, more) if more else kwargs,
             self.build_request_http_method,
             facts,
             body=body,
@@ -333,13 +341,24 @@ class Webhook(Storage):
 
     def naming_facts(self) -> frozenset[str]:
         """Return the facts in the build request, in a form only when one is sent."""
-        kwargs = self.build_request_kwargs
-        unsent = () if kwargs.get("files") else ("data",)
-        return facts_in({name: kwargs[name] for name in kwargs if name not in unsent})
+        return facts_in(self._naming_kwargs())
 
     def fetch_facts(self) -> frozenset[str]:
         """Return the facts in the request that fetches."""
         return facts_in(self.get_flow_request_kwargs)
+
+    def _naming_kwargs(self) -> dict[str, Any]:
+        """Return what of the build request is sent."""
+        kwargs = self.build_request_kwargs
+        if kwargs.get("files") or "data" not in kwargs:
+            return kwargs
+        return {name: kwargs[name] for name in kwargs if name != "data"}
+
+    def _stores_by_key(self) -> bool:
+        return names_fact(self._naming_kwargs(), "artifact.key")
+
+    def _fetches_by_key(self) -> bool:
+        return names_fact(self.get_flow_request_kwargs, "artifact.key")
 
     # --- from kwargs to requests ------------------------------------------------------------------
 
@@ -460,9 +479,11 @@ def _with_headers(kwargs: Mapping[str, Any], more: Mapping[str, str]) -> dict[st
 
 def _names_html(url: str, facts: Facts) -> bool:
     """Tell whether an HTML page is what this key or URL asks for."""
+    key = facts.get("artifact.key", "")
+    if "htm" not in f"{url} {key}".lower():
+        return False
     return any(
-        name.lower().endswith((".html", ".htm", ".xhtml"))
-        for name in (origin.path(url), facts.get("artifact.key", ""))
+        name.lower().endswith((".html", ".htm", ".xhtml")) for name in (origin.path(url), key)
     )
 
 

@@ -78,12 +78,13 @@ class EnvResolver(Resolver):
         if self.allow is not None and not any(fnmatchcase(name, each) for each in self.allow):
             return NotFound("the name is not one of those allowed")
         try:
-            value, path = os.environ.get(name), os.environ.get(f"{name}_FILE")
+            value = os.environ.get(name)
+            path = os.environ.get(f"{name}_FILE") if self.files else None
             if value is not None and not value.isascii():
                 value.encode()
         except UnicodeEncodeError:
             return Invalid("the name or its value is not UTF-8")
-        if self.files and path:
+        if path:
             return _from_file(name, path, deadline, beside=value)
         return NotFound() if value is None else Found(value=SecretValue(value))
 

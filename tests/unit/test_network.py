@@ -17,8 +17,15 @@ from tests.leaks.canary import PLAIN, find
 from tests.sending.support import caught
 from webhook_storage.errors import ConfigurationError
 from webhook_storage.network import Network, is_loopback, is_public
+from webhook_storage.origin import origin
 
-check = partial(Network().check, what="GET ${URL}", allow_http=False)
+
+def check(
+    url: str, network: Network | None = None, what: str = "GET ${URL}", *, allow_http: bool = False
+) -> None:
+    """Ask whether a request may go to a URL."""
+    (network or Network()).check(origin(url), what, allow_http=allow_http)
+
 
 HERE = [
     "localhost", "LocalHost", "127.0.0.1",
@@ -62,7 +69,7 @@ def test_other_schemes_are_no_plain_http(scheme: str, host: str) -> None:
 
 def test_a_request_can_say_that_it_goes_unencrypted() -> None:
     """The word of the request is enough."""
-    Network().check("http://example.com/", "it", allow_http=True)
+    check("http://example.com/", allow_http=True)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +95,7 @@ def test_a_request_can_say_that_it_goes_unencrypted() -> None:
 def test_hosts_to_which_plain_http_may_go(pattern: str, host: str, fits: bool) -> None:  # noqa: FBT001 - a table
     """They are named by patterns, with a port or without."""
     network = Network(plain_http=["other.lan", pattern])
-    call = partial(network.check, f"http://{host}/", "it", allow_http=False)
+    call = partial(check, f"http://{host}/", network)
     if fits:
         call()
     else:
@@ -99,7 +106,7 @@ def test_hosts_to_which_plain_http_may_go(pattern: str, host: str, fits: bool) -
 def test_only_http_where_private_addresses_are_denied(scheme: str) -> None:
     """What is no server of HTTP has no address that could be public."""
     network = Network(private="deny", plain_http=["*"])
-    error = caught(partial(network.check, f"{scheme}://{PLAIN}/a", "it", allow_http=True))
+    error = caught(partial(check, f"{scheme}://{PLAIN}/a", network, "it", allow_http=True))
     assert ConfigurationError is type(error)
     assert str(error).startswith("it would go to no server")
     assert [] == find(f"{error.args} {vars(error)}")
@@ -108,7 +115,7 @@ def test_only_http_where_private_addresses_are_denied(scheme: str) -> None:
 def test_guarded() -> None:
     """Denying private addresses is what guards requests."""
     assert [True, False] == [Network(private="deny").guarded, Network().guarded]
-    Network(private="deny").check("https://example.com/", "it", allow_http=False)
+    check("https://example.com/", Network(private="deny"))
 
 
 @pytest.mark.parametrize(

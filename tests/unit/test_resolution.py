@@ -353,6 +353,52 @@ def test_store_says_when_to_ask_again() -> None:
         assert len(store.calls) == calls
 
 
+A, B = Reference("A"), Reference("B")
+
+
+def test_what_a_local_resolver_had_is_at_hand() -> None:
+    """It is asked once for all, each time, and nobody is asked before it has said so."""
+    local = Local({"A": found("1"), "B": found('{"f": "2"}')})
+    wanted = [A, Reference("B", field="f")]
+    resolution = Resolution([local, Store()])
+    assert resolution.at_hand(wanted) is None
+    assert [] == local.calls
+    asked = resolution.resolve(wanted)
+    assert asked == resolution.at_hand(wanted) == resolution.at_hand(wanted)
+    assert [("A", "B")] * 3 == local.calls
+    assert [(found("1"), ("local",)), (found("2"), ("local",))] == list(asked.values())
+
+
+@pytest.mark.parametrize("now", [None, found('{"g": "1"}')])
+def test_what_it_has_no_longer_is_asked_for(now: Outcome | None) -> None:
+    """Be it the secret or a field of it; whoever measures is told of answers only."""
+    told: list[str] = []
+    local, reference = Local({"A": found('{"f": "1"}'), "B": found("2")}), Reference("A", field="f")
+    resolution = Resolution([local], meter=lambda each: told.append(each.outcome))
+    resolution.resolve([reference, B])
+    assert resolution.at_hand([reference, B])
+    assert ["found"] * 4 == told
+    local.outcomes["A"] = now or NotFound()
+    assert resolution.at_hand([reference, B]) is None
+    assert resolution.at_hand([reference]) is None
+    assert ["found"] * 4 == told
+    assert resolution.at_hand([B])
+
+
+@pytest.mark.parametrize("instance", ["remote", "local"])
+def test_what_others_had_is_not_at_hand(instance: str) -> None:
+    """Neither from a resolver that is not local, nor from two."""
+    native = Native({"B": found("2")})
+    native.local = instance == "local"  # type: ignore[misc]
+    resolution = Resolution([Local({"A": found("1")}), native])
+    for _ in range(2):
+        answers = resolution.resolve([A, B])
+        assert [found("1"), found("2")] == [answers[each].outcome for each in (A, B)]
+        assert resolution.at_hand([A, B]) is None
+    assert resolution.at_hand([A])
+    assert resolution.at_hand([]) is None
+
+
 def test_local_answers_are_not_kept() -> None:
     """What is next door is asked each time, in the caller's own thread."""
     threads = []

@@ -30,7 +30,7 @@ from webhook_storage.transport.httpx_messages import (
     translate,
     wants_proxy_login,
 )
-from webhook_storage.transport.pools import MOST_POOLS, Pools
+from webhook_storage.transport.pools import MOST_POOLS, Pool, Pools
 from webhook_storage.transport.tls import equip, label
 
 if TYPE_CHECKING:
@@ -102,34 +102,31 @@ class HttpxTransport(Transport):
         """Send the request and return when status and headers are there."""
         if self._pid != os.getpid():
             self._start()  # after a fork the parent's sockets are not ours
-        with contextlib.ExitStack() as undo:
-            transport = self._take(request, self._pools, httpx.HTTPTransport, undo)
-            for unused in self._pools.surplus():
+        pools = self._pools
+        pool = self._take(request, pools, httpx.HTTPTransport)
+        try:
+            for unused in pools.surplus():
                 unused.close()
-            try:
-                response = self._open(transport, request)
-            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError) as error:
-                if not wants_proxy_login(error):
-                    raise translate(error) from None
-                response = httpx.Response(407, stream=httpx.ByteStream(b""))
-            return Answer(response, undo.pop_all())
+            response = self._open(pool.connections, request)
+        except BaseException as error:  # noqa: BLE001 - it is raised again, or is an answer
+            pools.give_back(pool)
+            return Answer(_refusal(error), lambda: None)
+        return Answer(response, partial(pools.give_back, pool))
 
     async def asend(self, request: WireRequest) -> AsyncWireResponse:
         """Do the same without blocking the event loop."""
         if self._pid != os.getpid():
             self._start()
-        with contextlib.ExitStack() as undo:
-            pools = await self._pools_of_loop()
-            transport = self._take(request, pools, httpx.AsyncHTTPTransport, undo)
+        pools = await self._pools_of_loop()
+        pool = self._take(request, pools, httpx.AsyncHTTPTransport)
+        try:
             for unused in pools.surplus():
                 await unused.aclose()
-            try:
-                response = await self._aopen(transport, request)
-            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError) as error:
-                if not wants_proxy_login(error):
-                    raise translate(error) from None
-                response = httpx.Response(407, stream=httpx.ByteStream(b""))
-            return AsyncAnswer(response, undo.pop_all())
+            response = await self._aopen(pool.connections, request)
+        except BaseException as error:  # noqa: BLE001 - as above
+            pools.give_back(pool)
+            return AsyncAnswer(_refusal(error), lambda: None)
+        return AsyncAnswer(response, partial(pools.give_back, pool))
 
     def close(self) -> None:
         """Close the connections of threads; those of an event loop end with it."""
@@ -158,18 +155,10 @@ class HttpxTransport(Transport):
                 return await _in_time(transport, attempt)
         return await _in_time(transport, last)
 
-    def _take(
-        self,
-        request: WireRequest,
-        pools: Pools[T],
-        make: Callable[..., T],
-        undo: contextlib.ExitStack,
-    ) -> T:
-        """Return the connections that fit the request, which `undo` gives back."""
+    def _take(self, request: WireRequest, pools: Pools[T], make: Callable[..., T]) -> Pool[T]:
+        """Return the connections that fit the request, to be given back."""
         route = self._route(request)
-        pool = pools.take(route, lambda: make(**self._options(route, request)))
-        undo.callback(pools.give_back, pool)
-        return pool.connections
+        return pools.take(route, lambda: make(**self._options(route, request)))
 
     async def _pools_of_loop(self) -> Pools[httpx.AsyncHTTPTransport]:
         loop = asyncio.get_running_loop()
@@ -210,8 +199,8 @@ class HttpxTransport(Transport):
 
     def _route(self, request: WireRequest) -> _Route:
         """Return what the request's connections must share; of PEM texts only digests."""
-        where = origin.origin(request.url)
-        proxy = self._proxy_of(request, where.scheme)
+        where = request.origin
+        proxy = self._proxy_of(request, where)
         if request.guarded and proxy is not None:
             raise refuse_proxy()
         return _Route(
@@ -223,16 +212,17 @@ class HttpxTransport(Transport):
             host=origin.host(request.url) if request.guarded else None,
         )
 
-    def _proxy_of(self, request: WireRequest, scheme: str) -> str | None:
+    def _proxy_of(self, request: WireRequest, where: origin.Origin) -> str | None:
         proxies = request.proxies
         if proxies is None:
             proxies = self._environment
             if proxies is None:
                 proxies = self._environment = urllib.request.getproxies()
-            here = is_loopback(origin.origin(request.url).host)
-            if proxies and (here or urllib.request.proxy_bypass(origin.host(request.url))):
+            if proxies and (
+                is_loopback(where.host) or urllib.request.proxy_bypass(origin.host(request.url))
+            ):
                 proxies = {}
-        return (proxies.get(scheme) or proxies.get("all") or None) if proxies else None
+        return (proxies.get(where.scheme) or proxies.get("all") or None) if proxies else None
 
 
 class _Route(NamedTuple):
@@ -272,6 +262,19 @@ class _LoopPools:
             del self._closer
             for transport in self.pools.clear():
                 await transport.aclose()
+
+
+def _refusal(error: BaseException) -> httpx.Response:
+    """Return the answer that an error of httpx is: a proxy's, to which it makes no tunnel.
+
+    Raises:
+        BaseException: Any other, ours in place of one of httpx.
+    """
+    if not isinstance(error, (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError)):
+        raise error
+    if not wants_proxy_login(error):
+        raise translate(error) from None
+    return httpx.Response(407, stream=httpx.ByteStream(b""))
 
 
 def _to_httpx(request: WireRequest) -> httpx.Request:

@@ -18,8 +18,7 @@ from webhook_storage.errors import (
 )
 
 if TYPE_CHECKING:
-    import contextlib
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from webhook_storage.contracts import Body
 
@@ -91,10 +90,10 @@ class Answer:
 
     Args:
         response: What httpx made of it.
-        undo: What is to be done when it is closed.
+        undo: What is to be done, once, when it is closed.
     """
 
-    def __init__(self, response: httpx.Response, undo: contextlib.ExitStack) -> None:
+    def __init__(self, response: httpx.Response, undo: Callable[[], object]) -> None:
         """Keep both."""
         self.status = response.status_code
         self.headers: Sequence[tuple[str, str]] = _headers(response)
@@ -113,14 +112,17 @@ class Answer:
 
     def close(self) -> None:
         """Give the connection back."""
-        with self._undo:
+        undo, self._undo = self._undo, _nothing
+        try:
             self._response.close()
+        finally:
+            undo()
 
 
 class AsyncAnswer:
     """The same in an event loop."""
 
-    def __init__(self, response: httpx.Response, undo: contextlib.ExitStack) -> None:
+    def __init__(self, response: httpx.Response, undo: Callable[[], object]) -> None:
         """Keep both."""
         self.status = response.status_code
         self.headers: Sequence[tuple[str, str]] = _headers(response)
@@ -140,8 +142,15 @@ class AsyncAnswer:
 
     async def aclose(self) -> None:
         """Give the connection back."""
-        with self._undo:
+        undo, self._undo = self._undo, _nothing
+        try:
             await self._response.aclose()
+        finally:
+            undo()
+
+
+def _nothing() -> None:
+    """Do nothing: it was closed before."""
 
 
 def translate(error: Exception) -> TransportError:

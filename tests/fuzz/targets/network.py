@@ -36,5 +36,5 @@ def target(data: bytes) -> None:
     for shown in (host, f"[{host}]"):
         url = f"http://{shown}/"
         with refusals():
-            network.Network().check(url, "it", allow_http=False)
+            network.Network().check(origin.origin(url), "it", allow_http=False)
             assert network.is_loopback(origin.origin(url).host)

@@ -44,6 +44,9 @@ __all__ = ["HttpxTransport", "translate"]
 
 T = TypeVar("T")
 
+_FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError)
+"""What httpx raises, and what it lets through."""
+
 _UNCONNECTED = (httpx.ConnectError, httpx.ConnectTimeout)
 """Nothing was sent, so another address can be tried."""
 
@@ -107,10 +110,13 @@ class HttpxTransport(Transport):
         try:
             for unused in pools.surplus():
                 unused.close()
-            response = self._open(pool.connections, request)
-        except BaseException as error:  # noqa: BLE001 - it is raised again, or is an answer
+            try:
+                response = self._open(pool.connections, request)
+            except _FOREIGN as error:
+                response = _answer_of_proxy(error)
+        except BaseException:
             pools.give_back(pool)
-            return Answer(_refusal(error), lambda: None)
+            raise
         return Answer(response, partial(pools.give_back, pool))
 
     async def asend(self, request: WireRequest) -> AsyncWireResponse:
@@ -122,10 +128,13 @@ class HttpxTransport(Transport):
         try:
             for unused in pools.surplus():
                 await unused.aclose()
-            response = await self._aopen(pool.connections, request)
-        except BaseException as error:  # noqa: BLE001 - as above
+            try:
+                response = await self._aopen(pool.connections, request)
+            except _FOREIGN as error:
+                response = _answer_of_proxy(error)
+        except BaseException:
             pools.give_back(pool)
-            return AsyncAnswer(_refusal(error), lambda: None)
+            raise
         return AsyncAnswer(response, partial(pools.give_back, pool))
 
     def close(self) -> None:
@@ -264,14 +273,12 @@ class _LoopPools:
                 await transport.aclose()
 
 
-def _refusal(error: BaseException) -> httpx.Response:
-    """Return the answer that an error of httpx is: a proxy's, to which it makes no tunnel.
+def _answer_of_proxy(error: Exception) -> httpx.Response:
+    """Return the 407 of a proxy that makes no tunnel, which is an error to httpx.
 
     Raises:
-        BaseException: Any other, ours in place of one of httpx.
+        TransportError: Ours in place of any other error.
     """
-    if not isinstance(error, (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError)):
-        raise error
     if not wants_proxy_login(error):
         raise translate(error) from None
     return httpx.Response(407, stream=httpx.ByteStream(b""))

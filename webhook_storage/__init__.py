@@ -10,8 +10,7 @@ Example:
 
 from __future__ import annotations
 
-from webhook_storage.errors import WebhookStorageError
-from webhook_storage.kwargs import LiteralSecretWarning
+from webhook_storage.errors import LiteralSecretWarning, WebhookStorageError
 from webhook_storage.network import Network
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.retry import RetryPolicy

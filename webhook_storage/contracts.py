@@ -261,7 +261,7 @@ class Request:  # not frozen: with so many fields that takes a measurable part o
         cookies: Names to texts.
         json: Any JSON document to send as the body.
         data: Text, or a mapping to send as a form.
-        auth: User and password for basic authentication.
+        auth: User and password for basic authentication, or how else to say who sends it.
         body: Bytes to send as they are.
         multipart: Name of the form field and file name when `body` goes as a file in a form.
         timeout: Seconds to connect and to wait for each piece of the answer.
@@ -289,7 +289,7 @@ class Request:  # not frozen: with so many fields that takes a measurable part o
     cookies: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
     data: Any = None
-    auth: Sequence[str] | None = None
+    auth: Sequence[str] | Auth | None = None
     body: Body | None = None
     multipart: tuple[str, str] | None = None
     timeout: tuple[float, float] = DEFAULT_TIMEOUT
@@ -404,6 +404,89 @@ It yields a `Request` and is sent a `Response`, or yields another wish and is se
 """
 
 
+# --- who sends it --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Access:
+    """What a log-in gave: what requests are signed with.
+
+    Attributes:
+        secrets: What may stand in a request, by name.
+        lifetime: Seconds for which all requests with this log-in may use it; 0 when it is good for
+            one request only, None as long as no server refuses it.
+        told: What the service said that is no secret, for example where its files are.
+        signer: What a library made of the secrets, and signs with.
+    """
+
+    secrets: Mapping[str, SecretValue] = field(default_factory=dict)
+    lifetime: float | None = 0.0
+    told: Mapping[str, str] = field(default_factory=dict)
+    signer: Any = None
+
+    def __repr__(self) -> str:
+        """Show nothing."""
+        return "<Access>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse; it holds secrets."""
+        message = "an access cannot be pickled; log in where it is used"
+        raise TypeError(message)
+
+
+class Auth:
+    """How a request says who sends it: plain data with placeholders, equal and hashable.
+
+    Three things can be done, and most kinds do one of them: write placeholders into the request,
+    log in before it is sent, sign it with what that gave. All of it is done again for each attempt
+    and each redirect on the same origin; to another origin nothing of it goes.
+    """
+
+    def write(self, request: Request) -> Request:
+        """Return the request with placeholders of ours in it. It is still a template."""
+        return request
+
+    def log_in(self, request: Request, challenge: str) -> Exchange[Access] | None:  # noqa: ARG002
+        """Return the exchange that logs in, None when there is nothing to do.
+
+        Those who ask at the same time wait for one log-in, and what it gives is kept by the sender.
+        The secrets that it gets by `Wanted` go where its requests go; when it gives an access for
+        one request only, they are that access and go where this request goes.
+
+        Args:
+            request: What is about to be sent; it is not changed.
+            challenge: What the server said with a refusal, by ``WWW-Authenticate``; empty before.
+
+        Raises:
+            AuthenticationError: The exchange does, when it is refused.
+        """
+        return None
+
+    def realm(self, request: Request) -> str:  # noqa: ARG002 - as above
+        """Return what requests that can share a log-in have in common."""
+        return ""
+
+    def sign(self, wire: WireRequest, access: Access) -> WireRequest:  # noqa: ARG002
+        """Return the request as it goes out. An event loop leaves that of a large body to a thread.
+
+        Args:
+            wire: The request with all values in it; it is not changed.
+            access: What the log-in gave, an empty one when there was none.
+        """
+        return wire
+
+    def refused(self, status: int, body: bytes) -> bool:  # noqa: ARG002
+        """Tell whether an answer says that the access is not, or no longer, good."""
+        return status == _UNAUTHORIZED
+
+    def __str__(self) -> str:
+        """Say in a few words what will be in the request; nothing when the request shows it."""
+        return ""
+
+
+_UNAUTHORIZED = 401
+
+
 # --- transports ----------------------------------------------------------------------------------
 
 
@@ -468,6 +551,12 @@ class WireRequest:
         """Return the same request with other parts."""
         parts = {name: getattr(self, name) for name in self.__slots__ if name != "_origin"}
         return WireRequest(**{**parts, **changes})
+
+    def with_headers(self, headers: Mapping[str, str]) -> WireRequest:
+        """Return the same request with these headers in place of those of the same name."""
+        ours = {name.lower() for name in headers}
+        kept = [pair for pair in self.headers if pair[0].lower() not in ours]
+        return self.changed(headers=[*kept, *headers.items()])
 
     def __repr__(self) -> str:
         """Show nothing of the request."""

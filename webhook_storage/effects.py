@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
@@ -85,6 +85,33 @@ class Waiting:
     async def aperform(self) -> None:
         """Do it and let others go on."""
         await asyncio.sleep(self._seconds)
+
+
+class Joining:
+    """Wait for what somebody else does; the result is None when that takes too long."""
+
+    def __init__(self, done: Future[T], seconds: float) -> None:
+        self._done = done
+        self._seconds = seconds
+
+    def perform(self) -> Any:
+        """Do it and block."""
+        event = _interrupted.get()
+        end = time.monotonic() + self._seconds
+        while not self._done.done() and (left := end - time.monotonic()) > 0:
+            wait([self._done], left if event is None else min(left, _LOOK_EVERY))
+            _go_on()
+        return self._done.result() if self._done.done() else None
+
+    async def aperform(self) -> Any:
+        """Do it and let others go on."""
+        done = asyncio.wrap_future(self._done)
+        await asyncio.wait([done], timeout=self._seconds)
+        return done.result() if done.done() else None
+
+
+_LOOK_EVERY = 0.1
+"""Seconds after which a thread that waits for another looks whether it was interrupted."""
 
 
 class Working:

@@ -351,3 +351,7 @@ class FlowLoadError(FlowError):
 
 class UnexpectedError(WebhookStorageError):
     """Something failed that should not; the message names where, not what was in it."""
+
+
+class LiteralSecretWarning(UserWarning):
+    """A definition seems to hold a secret itself instead of its name."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from webhook_storage import place
-from webhook_storage.contracts import DEFAULT_TIMEOUT
-from webhook_storage.errors import ConfigurationError, TemplateError
+from webhook_storage.auth import find
+from webhook_storage.contracts import DEFAULT_TIMEOUT, Auth
+from webhook_storage.errors import ConfigurationError, LiteralSecretWarning, TemplateError
 from webhook_storage.registry import did_you_mean
 from webhook_storage.template import parse
 
@@ -30,10 +31,6 @@ _LONGEST_TIMEOUT = 1_000_000
 
 _BARE_NAME = re.compile(r"(?<!\$)\$([A-Z_][A-Z0-9_]{2,})")
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
-
-
-class LiteralSecretWarning(UserWarning):
-    """A definition seems to hold a secret itself instead of its name."""
 
 
 def check_kwargs(kwargs: Mapping[str, Any], path: str, more: tuple[str, ...] = ()) -> None:
@@ -58,6 +55,8 @@ def check_kwargs(kwargs: Mapping[str, Any], path: str, more: tuple[str, ...] = (
             raise ConfigurationError(message, path=f"{path}.{name}")
     for name, value in kwargs.items():
         _check_templates(value, f"{path}.{name}")
+    if isinstance(kwargs.get("auth"), dict):
+        auth(kwargs["auth"])
     _check_url(kwargs["url"], f"{path}.url")
     _lint(kwargs, path)
 
@@ -113,6 +112,11 @@ def timeout(value: Any) -> tuple[float, float]:
     if isinstance(value, list):
         return float(value[0]), float(value[1])
     return float(value), float(value)
+
+
+def auth(value: Any) -> Sequence[str] | Auth | None:
+    """Return user and password, or what a mapping with a type describes."""
+    return find(value) if isinstance(value, dict) else value
 
 
 def cert(value: Any) -> str | tuple[str, str] | None:
@@ -204,7 +208,10 @@ _SHAPES: dict[str, tuple[Any, str]] = {
         lambda value: _is_texts(value) and len(value) == 1,
         "one form field with the file name of the artifact, for example {'file': '${flow.slug}'}",
     ),
-    "auth": (_is_pair, 'a list of user and password, ["me", "${PASSWORD}"]'),
+    "auth": (
+        lambda value: _is_pair(value) or isinstance(value, dict),
+        'a list of user and password, ["me", "${PASSWORD}"], or a mapping with a type',
+    ),
     "timeout": (
         lambda value: _is_number(value) or _is_timeouts(value),
         "a number of seconds up to a million, or a list of two: to connect, and to wait",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from webhook_storage import place
+from webhook_storage.contracts import Auth
 from webhook_storage.render import form_fields, render
 from webhook_storage.template import parse
 
@@ -34,6 +35,7 @@ class Preview:
         body: What is sent: text, or a note that it is the artifact.
         sends_artifact: Whether the body is the artifact.
         secrets: For each text that stands for a secret the secret's name, and its filter.
+        signature: What says who sends it and is made when it is sent, in words.
         fields: Those of the form in which the artifact is sent.
         file: The artifact's field in that form and its file name, or None.
     """
@@ -45,6 +47,7 @@ class Preview:
     body: str
     sends_artifact: bool
     secrets: Mapping[str, tuple[str, str]]
+    signature: str = ""
     fields: tuple[tuple[str, str], ...] = ()
     file: tuple[str, str] | None = None
 
@@ -54,6 +57,8 @@ class Preview:
         lines += [f"{name}: {value}" for name, value in self.headers]
         if self.auth:
             lines.append(f"Authorization: Basic base64({':'.join(self.auth)})")
+        if self.signature:
+            lines.append(f"({self.signature})")
         if self.body:
             lines += ["", self.body]
         pieces = self._pieces("\n".join(lines))
@@ -80,7 +85,8 @@ class Preview:
             words += ["--data-binary", "@FILE"]
         elif self.body:
             words += ["--data-raw", self._shell(self.body)]
-        return " ".join([*words, self._shell(self.url)])
+        command = " ".join([*words, self._shell(self.url)])
+        return f"{command}  # without {self.signature}" if self.signature else command
 
     def _shell(self, text: str) -> str:
         """Quote for a POSIX shell, secrets as variables outside of the single quotes."""
@@ -112,6 +118,7 @@ def preview(request: Request, values: Values) -> Preview:
         body=_body(request, wire),
         sends_artifact=request.body is not None,
         secrets=values.spellings(),
+        signature=str(request.auth) if isinstance(request.auth, Auth) else "",
         fields=tuple(form_fields(request.data, values.marks)) if request.multipart else (),
         file=_file(request, values),
     )
@@ -127,7 +134,7 @@ def _file(request: Request, values: Values) -> tuple[str, str] | None:
 
 def _auth(request: Request, values: Values) -> tuple[str, str] | None:
     """Return user and password; encoded together they would hide the marks."""
-    if request.auth is None:
+    if request.auth is None or isinstance(request.auth, Auth):
         return None
     user, password = map(parse, request.auth)
     return place.user(user, values.marks), place.password(password, values.marks)

@@ -22,6 +22,9 @@ RESOLVERS = "webhook_storage.resolvers"
 PRESETS = "webhook_storage.presets"
 """Storage classes, by the name under which they are imported."""
 
+AUTH = "webhook_storage.auth"
+"""Classes derived from `auth.AuthModel`, by type."""
+
 TRANSPORTS = "webhook_storage.transports"
 """Classes derived from `contracts.Transport`, by name."""
 
@@ -35,7 +38,7 @@ def load(group: str, name: str) -> object:
     """Import one plug-in and return what its entry point names.
 
     Args:
-        group: `RESOLVERS`, `PRESETS` or `TRANSPORTS`.
+        group: `RESOLVERS`, `PRESETS`, `AUTH` or `TRANSPORTS`.
         name: As `names` lists it.
 
     Raises:

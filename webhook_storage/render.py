@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from webhook_storage import place
 from webhook_storage.artifact import BytesBody, JoinedBody
-from webhook_storage.contracts import Body, Request, WireRequest
+from webhook_storage.contracts import Auth, Body, Request, WireRequest
 from webhook_storage.errors import ConfigurationError
 from webhook_storage.template import Lookup, Template, parse
 
@@ -103,7 +103,7 @@ def _headers(
     if "transfer-encoding" in given:
         message = "the length of a body is announced, so it has no Transfer-Encoding"
         raise ConfigurationError(message, path="headers", hint="leave that header out")
-    if request.auth is not None:
+    if request.auth is not None and not isinstance(request.auth, Auth):
         if "authorization" in given:
             message = "auth and an Authorization header contradict each other"
             raise ConfigurationError(message, path="auth", hint="keep one of the two")

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import threading
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self, TypeGuard, TypeVar, cast
 
 from webhook_storage import config, registry
 from webhook_storage.answer import Receiver, Reply, check_sent, out_of_time, refusal
 from webhook_storage.artifact import MeasuredBody
 from webhook_storage.contracts import (
+    Access,
+    Auth,
     Exchange,
     Pause,
     Request,
@@ -37,6 +41,7 @@ from webhook_storage.errors import (
     WebhookStorageError,
 )
 from webhook_storage.leaving import mask, presentable
+from webhook_storage.logins import Logins
 from webhook_storage.origin import origin
 from webhook_storage.pace import Pace
 from webhook_storage.preview import Preview, preview
@@ -49,7 +54,7 @@ from webhook_storage.tries import Course, Tries
 from webhook_storage.values import Values, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -61,6 +66,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MAX_HOPS = 5
+_SMALL = 64 * 1024
+"""A body of up to so many bytes is signed at once; that of a larger one is work for a thread."""
+
 _MOST_PACES = 1024
 
 
@@ -104,6 +112,7 @@ class Sender:
             self._transports = dict.fromkeys(transport.schemes, transport)
         self._users = 0
         self._paces: dict[str, Pace] = {}
+        self._logins = Logins()
 
     def __enter__(self) -> Self:
         """Make this the current sender of this thread or task."""
@@ -153,6 +162,7 @@ class Sender:
 
     def close(self) -> None:
         """Close idle connections and the resolvers' clients. It can be used again afterwards."""
+        self._logins.clear()
         for transport in set(self._transports.values()):
             transport.close()
         if self._resolution is not None:
@@ -264,13 +274,13 @@ class Sender:
     def _fetch_secrets(self, wanted: Wanted, course: Course) -> Steps[dict[str, SecretValue]]:
         texts = [(name, parse(text)) for name, text in wanted.templates.items()]
         values = yield from ask(self.resolution, texts, {})
-        course.wanted += values.references
-        course.knows(values)
+        course.wanted |= values.found
+        course.knows(values.found.values())
         return values.fill(wanted.templates)
 
     def _rehearse(self, exchange: Exchange[Any]) -> Steps[Preview]:
         """Render the first request twice: with values, to see that it can be, and with marks."""
-        request = yield from first_request(exchange)
+        request = written((yield from first_request(exchange)))
         values = yield from ask(self.resolution, templates(request), request.facts)
         wire = render(request, values.lookup)
         self._check_network(request, wire)
@@ -279,13 +289,19 @@ class Sender:
 
     def _deliver(self, request: Request, course: Course) -> Steps[Response]:
         """Send one request until it is answered, refused for good, or the retry policy gives up."""
-        values = yield from ask(self.resolution, templates(request), request.facts)
-        course.knows(values)
-        tries = Tries(request, course, self._pace(request, values))
+        request = written(request)
+        filling = yield from self._fill(request, course)
+        tries = Tries(request, course, self._pace(request, filling.values))
         if not tries.free:
             yield from tries.wait()
         while True:
-            outcome = yield from self._try(request, values, course, tries)
+            outcome = yield from self._try(request, filling, course, tries)
+            if filling.refused(outcome) and tries.may_renew():
+                newer = yield from self._renew(request, filling, course, outcome)
+                if newer is not None:
+                    tries.log(outcome)
+                    filling = newer
+                    continue
             response = None
             if isinstance(outcome, Reply) and outcome.good:
                 response = outcome.response(tries.history, course.redactor)
@@ -297,23 +313,17 @@ class Sender:
             if response is not None:
                 check_sent(request, cast("Reply", outcome), len(tries.history))
                 return response
-            newer = None
-            if tries.may_renew(outcome):
-                newer = yield from self._renew(request, values)
-            if newer is None:
-                raise refusal(request, outcome, tries.history, course.redactor)
-            values = newer
-            course.knows(values)
+            raise refusal(request, outcome, tries.history, course.redactor)
 
     def _try(
-        self, request: Request, values: Values, course: Course, tries: Tries
+        self, request: Request, filling: _Filling, course: Course, tries: Tries
     ) -> Steps[Reply | TransportError]:
         """Send once more, and take note of what comes of it."""
         if isinstance(request.body, MeasuredBody):
             request.body.complete = False
         tries.begin()
         try:
-            outcome = yield from self._attempt(request, values, course, tries.download)
+            outcome = yield from self._attempt(request, filling, course, tries.download)
         except WebhookStorageError as error:
             tries.fail(error)
             raise
@@ -331,23 +341,43 @@ class Sender:
             self._paces.clear()
         return self._paces.get(server) or self._paces.setdefault(server, Pace())
 
-    def _renew(self, request: Request, values: Values) -> Steps[Values | None]:
-        """Ask again for the secrets of a refused request; None when none of them changed."""
-        self.resolution.forget(values.found)
+    def _fill(self, request: Request, course: Course, challenge: str = "") -> Steps[_Filling]:
+        """Get all that the request takes: the values of its placeholders, and who sends it."""
+        values = yield from ask(self.resolution, templates(request), request.facts)
+        course.knows(values.found.values())
+        auth = request.auth
+        if not isinstance(auth, Auth):
+            return _Filling(values)
+        exchange = auth.log_in(request, challenge)
+        if exchange is None:
+            return _Filling(values, auth)
+        key, inner = (auth, auth.realm(request)), course.apart()
+        log_in = partial(self._converse, exchange, inner)
+        access = yield from self._logins.get(key, log_in, course.deadline)
+        course.knows(access.secrets.values())
+        return _Filling(values, auth, access, key, inner.wanted if access.lifetime == 0 else {})
+
+    def _renew(
+        self, request: Request, filling: _Filling, course: Course, refusal: Reply
+    ) -> Steps[_Filling | None]:
+        """Ask and log in again for a refused request; None when nothing of it changed."""
+        self.resolution.forget({**filling.values.found, **filling.wanted})
+        self._logins.forget(filling.key, filling.access)
         try:
-            newer = yield from ask(self.resolution, templates(request), request.facts)
+            challenge = refusal.headers.get("www-authenticate", "")
+            newer = yield from self._fill(request, course, challenge)
         except SecretUnavailableError:
             return None  # what the server said is the answer
-        return None if newer.same_as(values) else newer
+        return None if newer.same_as(filling) else newer
 
     def _attempt(
-        self, request: Request, values: Values, course: Course, download: Download | None
+        self, request: Request, filling: _Filling, course: Course, download: Download | None
     ) -> Steps[Reply | TransportError]:
         """Send once, through all redirects that may be followed."""
         if course.deadline is not None and not course.deadline.remaining():
             return out_of_time()
-        first = render(request, values.lookup)
-        self._check_hosts(request, first, course.wanted)
+        first = render(request, filling.values.lookup)
+        self._check_hosts(request, first, (*course.wanted, *filling.wanted))
         wire: WireRequest | None = first
         hops = 0
         while wire is not None:
@@ -361,7 +391,8 @@ class Sender:
                 resuming=bool(rest),
                 deadline=course.deadline,
             )
-            sent = course.timed(wire.changed(headers=[*wire.headers, *rest]) if rest else wire)
+            sent = wire.changed(headers=[*wire.headers, *rest]) if rest else wire
+            sent = course.timed((yield from filling.signed(sent)))
             try:
                 reply = yield Sending(self._transport(sent), sent, receiver, course.redactor)
             except WebhookStorageError as error:
@@ -398,7 +429,7 @@ class Sender:
         self,
         request: Request,
         wire: WireRequest,
-        wanted: Sequence[Reference] = (),
+        wanted: Iterable[Reference] = (),
     ) -> None:
         """Refuse a request that would take a secret where the policy does not let it go.
 
@@ -433,6 +464,55 @@ class Sender:
             for served in transport.schemes:
                 self._transports.setdefault(served, transport)
         return self._transports[scheme]
+
+
+_NOTHING = Access()
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class _Filling:
+    """What goes into a request.
+
+    Attributes:
+        values: Of its placeholders.
+        auth: How it says who sends it, None when placeholders say all of it.
+        access: What the log-in for that gave.
+        key: Under which that is kept.
+        wanted: The secrets that it is, when it is good for this request only.
+    """
+
+    values: Values
+    auth: Auth | None = None
+    access: Access = _NOTHING
+    key: Hashable = None
+    wanted: Mapping[Reference, SecretValue] = field(default_factory=dict)
+
+    def same_as(self, other: _Filling) -> bool:
+        """Tell whether the server would get the same."""
+        access = self.access.secrets == other.access.secrets
+        return access and self.values.same_as(other.values)
+
+    def refused(self, outcome: Reply | TransportError) -> TypeGuard[Reply]:
+        """Tell whether the server does not, or no longer, take this for good."""
+        if not isinstance(outcome, Reply):
+            return False
+        if self.auth is not None:
+            return self.auth.refused(outcome.status, outcome.body)
+        return outcome.status == HTTPStatus.UNAUTHORIZED and not outcome.good
+
+    def signed(self, wire: WireRequest) -> Steps[WireRequest]:
+        """Return the request as it goes out; to another origin it goes without a signature."""
+        if self.auth is None or wire.bare:
+            return wire
+        sign = partial(self.auth.sign, wire, self.access)
+        if wire.body is not None and wire.body.size > _SMALL:
+            return cast("WireRequest", (yield Working(sign)))
+        return sign()
+
+
+def written(request: Request) -> Request:
+    """Return the request with what its `auth` writes into it."""
+    return request.auth.write(request) if isinstance(request.auth, Auth) else request
 
 
 def _check_captured(request: Request, wire: WireRequest) -> None:

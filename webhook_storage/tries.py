@@ -17,6 +17,8 @@ from webhook_storage.retry import IDEMPOTENT_METHODS, RETRY_STATUSES, parse_retr
 from webhook_storage.secret import Redactor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from webhook_storage.contracts import Response, WireRequest
     from webhook_storage.effects import Steps
     from webhook_storage.errors import TransportError
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from webhook_storage.retry import RetryPolicy
     from webhook_storage.secret import SecretValue
     from webhook_storage.template import Reference
-    from webhook_storage.values import Values
 
 log = logging.getLogger("webhook_storage")
 
@@ -41,7 +42,7 @@ class Course:
         deadline: When it is given up, None when it is not.
         redactor: Takes the values of all its requests out of text. What one of them has sent,
             the answer to another may echo.
-        wanted: The secrets that the exchange has got for itself.
+        wanted: The secrets that the exchange has got for itself, with their values.
     """
 
     __slots__ = ("_known", "_lock", "deadline", "policy", "redactor", "wanted")
@@ -50,14 +51,22 @@ class Course:
         self.policy = policy
         self.deadline = None if policy.total is None else Deadline(policy.total)
         self.redactor = Redactor()
-        self.wanted: list[Reference] = []
+        self.wanted: dict[Reference, SecretValue] = {}
         self._known: list[SecretValue] = []
         self._lock = threading.Lock()  # parts of one operation may be sent by several threads
 
-    def knows(self, values: Values) -> None:
+    def apart(self) -> Course:
+        """Return the course of a log-in on the way: what it gets for itself is its own."""
+        inner = Course(self.policy)
+        inner.deadline = self.deadline
+        inner.redactor = self.redactor
+        inner._known = self._known.copy()
+        return inner
+
+    def knows(self, values: Iterable[SecretValue]) -> None:
         """Take note of the values of a request; those of all parts of an upload are the same."""
         with self._lock:
-            new = [value for value in values.found.values() if value not in self._known]
+            new = [value for value in values if value not in self._known]
             if new:
                 self._known += new
                 self.redactor = Redactor(self._known)
@@ -176,10 +185,8 @@ class Tries:
             error.attempts, error.history = len(self.history), tuple(self.history)
         self.log(error)
 
-    def may_renew(self, outcome: Reply | TransportError) -> bool:
+    def may_renew(self) -> bool:
         """Tell whether newer secrets might be taken; without progress that is asked once."""
-        if not isinstance(outcome, Reply) or outcome.status != _UNAUTHORIZED:
-            return False
         # A credential that has brought the download on may have expired meanwhile.
         again = self._renewed_at is None or self.position > self._renewed_at
         self._renewed_at = self.position
@@ -234,7 +241,7 @@ class Tries:
         return None
 
 
-_UNAUTHORIZED, _NO_SUCH_RANGE, _FAULTS = 401, 416, 500
+_NO_SUCH_RANGE, _FAULTS = 416, 500
 
 _TOO_FAST = frozenset({429, 503})
 """503 is what S3 and nginx answer to too many requests, and mostly without a ``Retry-After``."""

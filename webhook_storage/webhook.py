@@ -35,6 +35,7 @@ from webhook_storage.errors import (
 )
 from webhook_storage.flows import slugify
 from webhook_storage.kwargs import (
+    auth,
     cert,
     check_kwargs,
     check_method,
@@ -374,7 +375,7 @@ class Webhook(Storage):
             cookies=kwargs.get("cookies") or {},
             json=kwargs.get("json"),
             data=kwargs.get("data"),
-            auth=kwargs.get("auth"),
+            auth=auth(kwargs.get("auth")),
             timeout=timeout(kwargs.get("timeout")),
             verify=kwargs.get("verify", True),
             cert=cert(kwargs.get("cert")),

@@ -17,9 +17,7 @@ from webhook_storage.errors import ConnectError, ProtocolError, TimedOutError, T
 from webhook_storage.pace import Pace
 from webhook_storage.retry import RetryPolicy
 from webhook_storage.secret import SecretValue
-from webhook_storage.template import Reference
 from webhook_storage.tries import Course, Tries
-from webhook_storage.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +25,9 @@ if TYPE_CHECKING:
 POLICY = RetryPolicy(attempts=3, initial_delay=1.0, max_delay=8.0)
 
 
-def values_of(*texts: str) -> Values:
-    """Return what a request found: secrets that are their own names."""
-    found = {Reference(text): SecretValue(text) for text in texts}
-    return Values(found, {})
+def values_of(*texts: str) -> list[SecretValue]:
+    """Return the secrets of a request."""
+    return [SecretValue(text) for text in texts]
 
 
 class TestWhatACourseKnows:

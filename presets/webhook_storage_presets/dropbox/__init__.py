@@ -28,12 +28,12 @@ from webhook_storage.contracts import (
 )
 from webhook_storage.errors import (
     ConfigurationError,
+    LiteralSecretWarning,
     ObjectNotFoundError,
     TooLargeError,
     UnsafeValueError,
 )
 from webhook_storage.filters import has_dot_segment
-from webhook_storage.kwargs import LiteralSecretWarning
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.storage import Names, Storage
 from webhook_storage.template import escape, parse

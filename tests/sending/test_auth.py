@@ -1,0 +1,361 @@
+"""Who sends a request: tokens, passwords, keys and challenges, right ones and wrong ones."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from oauthlib.oauth2 import BackendApplicationClient
+from requests_oauthlib import OAuth2Session
+
+from tests.fakes.http import Answer, json_answer
+from tests.fakes.oauth import CLIENT, REFRESH, SECRET, TokenService
+from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, Mode, caught, plain
+from webhook_storage import LiteralSecretWarning, Storage, Webhook
+from webhook_storage.auth import find
+from webhook_storage.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectError,
+    ObjectNotFoundError,
+    PermissionDeniedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fleet.dav import Dav
+
+modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+
+SECRETS = {"CLIENT_SECRET": SECRET, "REFRESH": REFRESH}
+KINDS: dict[str, dict[str, Any]] = {
+    "oauth2_client_credentials": {"client_secret": "${CLIENT_SECRET}"},
+    "oauth2_refresh": {"client_secret": "${CLIENT_SECRET}", "refresh_token": "${REFRESH}"},
+}
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture
+def service() -> Iterator[TokenService]:
+    """A service that takes its own tokens only."""
+    with TokenService() as service:
+        yield service
+
+
+def oauth(service: TokenService, kind: str, **more: Any) -> dict[str, Any]:
+    """Return the plain data of a kind."""
+    fields = {"type": kind, "token_url": service.token_url, "client_id": CLIENT, **KINDS[kind]}
+    return {**fields, **more}
+
+
+class TestOAuth2:
+    """Access tokens that are got on the way."""
+
+    @modes
+    @kinds
+    @pytest.mark.parametrize("client_auth", ["post", "basic"])
+    def test_what_is_stored_is_fetched(
+        self, mode: Mode, service: TokenService, kind: str, client_auth: str
+    ) -> None:
+        """One token serves both."""
+        storage = plain(service.url, auth=oauth(service, kind, client_auth=client_auth))
+        with mode.sending(SECRETS):
+            mode.call(storage, "put", b"31 rows", "a")
+            assert b"31 rows" == mode.call(storage, "get", "a")
+        assert 1 == len(service.given)
+
+    @modes
+    @pytest.mark.parametrize(
+        ("kind", "wrong", "hint"),
+        [
+            ("oauth2_client_credentials", {"CLIENT_SECRET": "another secret"}, "client_secret"),
+            ("oauth2_refresh", {"CLIENT_SECRET": "another secret"}, "client_secret"),
+            ("oauth2_refresh", {"REFRESH": "another token"}, "revoked"),
+        ],
+    )
+    def test_a_wrong_credential_sends_nothing(
+        self, mode: Mode, service: TokenService, kind: str, wrong: dict[str, str], hint: str
+    ) -> None:
+        """The error says what the endpoint said; the artifact stays here."""
+        storage = plain(service.url, auth=oauth(service, kind))
+        with mode.sending({**SECRETS, **wrong}, attempts=3):
+            error = caught(lambda: mode.call(storage, "put", b"31 rows", "a"))
+        assert isinstance(error, AuthenticationError)
+        assert hint in (error.hint or "")
+        assert {"/oauth2/token"} == {request.path for request in service.requests}
+        assert not any(text in str(error) for text in wrong.values())
+
+    @modes
+    @kinds
+    def test_a_token_that_was_taken_back_is_replaced_once(
+        self, mode: Mode, service: TokenService, kind: str
+    ) -> None:
+        """After a 401 another token is got, and the request is sent again."""
+        storage = plain(service.url, auth=oauth(service, kind))
+        with mode.sending(SECRETS):
+            mode.call(storage, "put", b"31 rows", "a")
+            service.take_back()
+            assert b"31 rows" == mode.call(storage, "get", "a")
+        assert 2 == len(service.given)
+
+    @modes
+    def test_who_refuses_every_token_is_asked_twice(
+        self, mode: Mode, service: TokenService
+    ) -> None:
+        """The second token is refused too, and then it is the end."""
+        storage = plain(service.url, auth=oauth(service, "oauth2_refresh"))
+        service.inject(json_answer(401, {}), path="/a", times=None)
+        with mode.sending(SECRETS), pytest.raises(AuthenticationError):
+            mode.call(storage, "get", "a")
+        assert 2 == len(service.given) == len(service.received("/a"))
+
+    @modes
+    def test_each_sender_has_its_own_token(self, mode: Mode, service: TokenService) -> None:
+        """And one that was closed has none."""
+        storage = plain(service.url, auth=oauth(service, "oauth2_refresh"))
+        for _ in range(2):
+            with mode.sending(SECRETS), pytest.raises(ObjectNotFoundError):
+                mode.call(storage, "get", "a")
+        assert 2 == len(service.given)
+
+    def test_scope_and_more_go_along(self, service: TokenService) -> None:
+        """Some services want an audience or a resource."""
+        auth = oauth(service, "oauth2_client_credentials", scope="read write", more={"scope2": "x"})
+        with HTTPX.sending(SECRETS):
+            plain(service.url, auth=auth).put(b"", "a")
+        assert ["read write"] == service.scopes
+
+    @pytest.mark.parametrize("count", [32])
+    def test_threads_wait_for_one_log_in(self, service: TokenService, count: int) -> None:
+        """All of them ask at the same time, and the endpoint is asked once."""
+        storage = plain(service.url, auth=oauth(service, "oauth2_refresh"))
+        start = threading.Barrier(count)
+        with HTTPX.sending(SECRETS) as sender, ThreadPoolExecutor(count) as threads:
+
+            def put(number: int) -> None:
+                start.wait(30)
+                with sender:
+                    storage.put(b"31 rows", str(number))
+
+            list(threads.map(put, range(count)))
+        assert 1 == len(service.given)
+        assert count == len(service.files)
+
+    def test_tasks_wait_for_one_log_in(self, service: TokenService) -> None:
+        """So they do in an event loop, and one that is cancelled takes nobody along."""
+        storage = plain(service.url, auth=oauth(service, "oauth2_refresh"))
+
+        async def put_all() -> None:
+            first = asyncio.create_task(storage.aput(b"31 rows", "first"))
+            others = [asyncio.create_task(storage.aput(b"31 rows", str(n))) for n in range(32)]
+            assert await asyncio.to_thread(service.hanging.wait, 30)
+            first.cancel()
+            await asyncio.gather(*others)
+
+        service.hang(path="/oauth2/token", times=1)
+        with HTTPX_ASYNC.sending(SECRETS):
+            asyncio.run(put_all())
+        assert 1 == len(service.given)
+        assert 32 == len(service.files)
+
+    def test_a_refused_log_in_is_refused_to_all_who_waited(self, service: TokenService) -> None:
+        """A wrong secret costs one question, however many wait."""
+        storage = plain(service.url, auth=oauth(service, "oauth2_refresh"))
+        asked, held = threading.Event(), threading.Event()
+
+        def hold(_request: object) -> Answer | None:
+            asked.set()
+            held.wait(30)
+            return None
+
+        async def put_all() -> list[Any]:
+            tasks = [asyncio.create_task(storage.aput(b"", str(n))) for n in range(8)]
+            assert await asyncio.to_thread(asked.wait, 30)
+            held.set()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+        service.inject(hold, path="/oauth2/token")
+        with HTTPX_ASYNC.sending({**SECRETS, "REFRESH": "another"}):
+            errors = asyncio.run(put_all())
+        assert [AuthenticationError] * 8 == [type(error) for error in errors]
+        assert 8 == len({id(error) for error in errors})
+        assert 1 == service.calls["/oauth2/token"]
+
+    @modes
+    def test_an_endpoint_that_is_not_there(self, mode: Mode, service: TokenService) -> None:
+        """The error names the endpoint, not the storage's URL."""
+        auth = oauth(service, "oauth2_refresh", token_url="http://127.0.0.1:9/token")
+        with mode.sending(SECRETS):
+            error = caught(lambda: mode.call(plain(service.url, auth=auth), "get", "a"))
+        assert isinstance(error, ConnectError)
+        assert "http://127.0.0.1:9/token" in str(error)
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            Answer(200, b"<html>", {"Content-Type": "text/plain"}),
+            json_answer(200, {"access_token": ["a"]}),
+            json_answer(200, {"access_token": "a\r\nX-Evil: 1"}),
+            json_answer(200, {"access_token": ""}),
+            json_answer(200, []),
+            json_answer(403, {"error": {"nested": 1}}),
+        ],
+        ids=["no JSON", "no text", "two lines", "empty", "a list", "no code"],
+    )
+    def test_an_answer_that_holds_no_token(self, service: TokenService, answer: Answer) -> None:
+        """Nothing of it is shown, and nothing is sent."""
+        service.inject(answer, path="/oauth2/token", times=None)
+        storage = plain(service.url, auth=oauth(service, "oauth2_refresh"))
+        with HTTPX.sending(SECRETS):
+            error = caught(lambda: storage.get("a"))
+        assert isinstance(error, AuthenticationError)
+        assert "gave no access token" in str(error)
+        assert not service.received("/a")
+
+    def test_a_client_of_somebody_else_is_served_by_the_fake(self, service: TokenService) -> None:
+        """requests-oauthlib gets a token there and uses it; with a wrong secret it gets none."""
+        client = OAuth2Session(client=BackendApplicationClient(client_id=CLIENT))
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+            client.fetch_token(service.token_url, client_secret=SECRET, include_client_id=True)
+            assert 201 == client.put(f"{service.url}/a", data=b"31 rows").status_code
+            with HTTPX.sending(SECRETS):
+                storage = plain(service.url, auth=oauth(service, "oauth2_refresh"))
+                assert b"31 rows" == storage.get("a")
+            with pytest.raises(Exception, match="invalid_client"):
+                client.fetch_token(service.token_url, client_secret="no", include_client_id=True)
+        client.close()
+
+
+class TestDigest:
+    """A challenge that real servers make."""
+
+    AUTH: dict[str, str] = {"type": "digest", "username": "alice", "password": "${PASSWORD}"}  # noqa: RUF012
+
+    @modes
+    @pytest.mark.parametrize("server", ["apache", "wsgidav"])
+    def test_what_is_stored_is_fetched(
+        self, mode: Mode, server: str, request: pytest.FixtureRequest
+    ) -> None:
+        """One challenge serves several requests, and a key that has to be encoded."""
+        dav: Dav = request.getfixturevalue(server)
+        storage, key = plain(dav.digest_url, auth=self.AUTH), f"a b é+%25 {mode.name}"
+        with mode.sending({"PASSWORD": dav.password}):
+            for _ in range(3):
+                mode.call(storage, "put", b"31 rows", key)
+            assert b"31 rows" == mode.call(storage, "get", key)
+            mode.call(storage, "delete", key)
+            assert not mode.call(storage, "exists", key)
+
+    @modes
+    @pytest.mark.parametrize("server", ["apache", "wsgidav"])
+    def test_a_wrong_password(
+        self, mode: Mode, server: str, request: pytest.FixtureRequest
+    ) -> None:
+        """It is told as such."""
+        dav: Dav = request.getfixturevalue(server)
+        with mode.sending({"PASSWORD": "wrong"}), pytest.raises(AuthenticationError):
+            mode.call(plain(dav.digest_url, auth=self.AUTH), "put", b"31 rows", "wrong")
+
+    def test_a_server_that_asks_for_something_else(self, nginx: Any) -> None:
+        """The error says that it is another type of auth."""
+        with HTTPX.sending({"PASSWORD": "any"}):
+            error = caught(lambda: plain(f"{nginx.url}/private", auth=self.AUTH).get("a"))
+        assert isinstance(error, (AuthenticationError, PermissionDeniedError, ObjectNotFoundError))
+
+
+class TestFixed:
+    """Credentials that stand in the request."""
+
+    @modes
+    @pytest.mark.parametrize(
+        ("auth", "where", "sent"),
+        [
+            ({"type": "bearer", "token": "${T}"}, "authorization", "Bearer of-this-test"),
+            ({"type": "api_key", "key": "${T}"}, "x-api-key", "of-this-test"),
+            ({"type": "api_key", "key": "Token ${T}", "name": "X-T"}, "x-t", "Token of-this-test"),
+            (
+                {"type": "basic", "username": "é", "password": "${T}"},
+                "authorization",
+                "Basic w6k6b2YtdGhpcy10ZXN0",
+            ),
+        ],
+    )
+    def test_it_is_in_a_header(
+        self, mode: Mode, service: TokenService, auth: dict[str, str], where: str, sent: str
+    ) -> None:
+        """The server gets it with the first request."""
+        with mode.sending({"T": "of-this-test"}):
+            caught(lambda: mode.call(plain(service.url, auth=auth), "get", "a"))
+        assert sent == service.requests[0].headers[where]
+
+    @pytest.mark.parametrize("params", [None, {"b": "2"}, [["b", "2"]]])
+    def test_it_is_in_the_query(self, service: TokenService, params: Any) -> None:
+        """Beside what stands there already."""
+        auth = {"type": "api_key", "key": "${T}", "place": "query", "name": "key"}
+        storage = plain(service.url, auth=auth, **({"params": params} if params else {}))
+        with HTTPX.sending({"T": "a&b"}):
+            caught(lambda: storage.get("a"))
+        assert ("a&b", params and "2") == (
+            service.last.query["key"],
+            service.last.query.get("b"),
+        )
+
+    def test_two_credentials_contradict_each_other(self, service: TokenService) -> None:
+        """Which of them would be meant nobody knows."""
+        auth = {"type": "bearer", "token": "${T}"}
+        storage = plain(service.url, auth=auth, headers={"authorization": "${T}"})
+        with HTTPX.sending({"T": "x"}), pytest.raises(ConfigurationError, match="contradict"):
+            storage.get("a")
+
+
+class TestData:
+    """A kind is plain data, in a definition like all the rest."""
+
+    def test_it_travels(self, service: TokenService) -> None:
+        """As JSON, and pickled, with nothing of a token in it."""
+        storage = plain(service.url, auth=oauth(service, "oauth2_refresh"))
+        with HTTPX.sending(SECRETS):
+            storage.put(b"31 rows", "a")
+            shown = f"{storage!r} {storage.to_json()} {pickle.dumps(storage)!r}"
+            assert storage == Storage.from_json(storage.to_json())
+            twin: Webhook = pickle.loads(pickle.dumps(storage))  # noqa: S301 - our own
+            assert b"31 rows" == twin.get("a")
+        assert 1 == len(service.given)
+        assert not any(text in shown for text in (*service.given, SECRET, REFRESH))
+
+    @pytest.mark.parametrize(
+        ("data", "match"),
+        [
+            ({}, "type"),
+            ({"type": "bearerr", "token": "${T}"}, 'Did you mean "bearer"'),
+            ({"type": "bearer"}, "token"),
+            ({"type": "bearer", "token": "${T}", "tokn": "x"}, "tokn"),
+            ({"type": "bearer", "token": "${T"}, "token"),
+            ({"type": 7}, "type"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, data: dict[str, Any], match: str) -> None:
+        """At once, and not when a request is sent."""
+        with pytest.raises(ConfigurationError, match=match):
+            plain("https://files.example.com", auth=data)
+
+    def test_a_literal_secret_is_warned_of(self) -> None:
+        """As it is in a header."""
+        with pytest.warns(LiteralSecretWarning):
+            find({"type": "bearer", "token": "s3cret"})
+
+    def test_a_preview_says_what_is_to_come(self, service: TokenService) -> None:
+        """And gets no token for it."""
+        storage = plain(service.url, auth=oauth(service, "oauth2_refresh"))
+        with HTTPX.sending(SECRETS) as sender:
+            preview = sender.preview(storage.exchange("fetch", "a"))
+        said = f"the access token that {service.token_url} gives"
+        assert f"({said})" in preview.text()
+        assert preview.curl().endswith(f"# without {said}")
+        assert not service.requests

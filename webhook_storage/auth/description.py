@@ -1,0 +1,102 @@
+"""What all kinds have in common: a pydantic model that is looked up by its type."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SerializeAsAny
+from pydantic import ValidationError as _Invalid
+
+from webhook_storage import registry
+from webhook_storage.contracts import Auth
+from webhook_storage.errors import ConfigurationError, LiteralSecretWarning
+from webhook_storage.template import parse
+
+
+def _named(text: str) -> str:
+    """Warn of a secret that stands in the definition itself."""
+    if parse(text).is_literal and text:
+        message = (
+            "'auth' seems to hold a secret itself; write ${NAME} instead, so that it is neither "
+            "stored nor shown"
+        )
+        warnings.warn(message, LiteralSecretWarning, stacklevel=2)
+    return text
+
+
+SecretText: TypeAlias = Annotated[str, AfterValidator(_named)]
+"""A template of which a literal secret is warned of."""
+
+
+class AuthModel(Auth, BaseModel):
+    """A kind of authentication; `type` has one value, under which the kind is registered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    type: str
+
+    def __hash__(self) -> int:
+        """Return the same for equal ones, also where a field is a mapping."""
+        return hash(self.model_dump_json())
+
+    def __init__(self, **data: Any) -> None:
+        """Check the fields.
+
+        Raises:
+            ConfigurationError: When one is unknown or wrong; it never shows what was given.
+        """
+        try:
+            super().__init__(**data)
+        except _Invalid as error:
+            failure = _explain(error, type(self))
+        else:
+            return
+        raise failure
+
+
+def find(data: Mapping[str, Any]) -> AuthModel:
+    """Return the authentication that plain data describes.
+
+    Args:
+        data: Its fields, with its `type`.
+
+    Raises:
+        ConfigurationError: When the type or a field is unknown or wrong.
+    """
+    fields = dict(data)
+    kind = fields.get("type")
+    if not isinstance(kind, str):
+        known = ", ".join(registry.names(registry.AUTH))
+        message = "'auth' is a mapping with a 'type'"
+        raise ConfigurationError(message, path="auth.type", hint=f"one of {known}")
+    found = registry.load(registry.AUTH, kind)
+    if not (isinstance(found, type) and issubclass(found, AuthModel)):
+        message = f"the auth {kind!r} is no AuthModel"
+        raise ConfigurationError(message, path="auth.type")
+    return found(**fields)
+
+
+def _validate(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    problem = None
+    try:
+        return find(value)
+    except ConfigurationError as error:
+        problem = str(error)
+    raise ValueError(problem)
+
+
+AnyAuth: TypeAlias = Annotated[SerializeAsAny[AuthModel], BeforeValidator(_validate)]
+"""The type of a preset's field that takes any kind."""
+
+
+def _explain(error: _Invalid, model: type[AuthModel]) -> ConfigurationError:
+    """Return our error for the first fault, without what was given."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    field = ".".join(map(str, first["loc"])) or "type"
+    known = ", ".join(name for name in model.model_fields if name != "type")
+    message = f"auth: {field}: {first['msg'].removeprefix('Value error, ').lower()}"
+    return ConfigurationError(message, path=f"auth.{field}", hint=f"its fields are {known}")

@@ -1,0 +1,77 @@
+"""Credentials that stand in the request as they are: a bearer token, a password, a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from webhook_storage.auth.description import AuthModel, SecretText
+from webhook_storage.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from webhook_storage.contracts import Request
+
+
+class Bearer(AuthModel):
+    """A bearer token (RFC 6750, section 2.1).
+
+    Example:
+        >>> from webhook_storage.contracts import Request
+        >>> request = Request(method="GET", url="https://files.example.com/a")
+        >>> Bearer(token="${TOKEN}").write(request).headers
+        {'Authorization': 'Bearer ${TOKEN}'}
+    """
+
+    type: Literal["bearer"] = "bearer"
+    token: SecretText = Field(description="Placeholder of the token.")
+
+    def write(self, request: Request) -> Request:
+        """Add the header ``Authorization``."""
+        return with_header(request, "Authorization", f"Bearer {self.token}")
+
+
+class Basic(AuthModel):
+    """User and password (RFC 7617), in UTF-8, sent without being asked for."""
+
+    type: Literal["basic"] = "basic"
+    username: str = Field(description="Name of the user; it has no colon.")
+    password: SecretText = Field(description="Placeholder of the password.")
+
+    def write(self, request: Request) -> Request:
+        """Let the request's own basic authentication do it."""
+        return replace(request, auth=(self.username, self.password))
+
+
+class ApiKey(AuthModel):
+    """A key in a header or in the query."""
+
+    type: Literal["api_key"] = "api_key"
+    key: SecretText = Field(description="Placeholder of the key.")
+    name: str = Field("X-Api-Key", min_length=1, description="Name of the header or parameter.")
+    place: Literal["header", "query"] = Field("header", description="Where it goes.")
+
+    def write(self, request: Request) -> Request:
+        """Add the header or the parameter."""
+        if self.place == "header":
+            return with_header(request, self.name, self.key)
+        params = request.params or []
+        if isinstance(params, str):
+            message = "an API key cannot be added to a query that is one text"
+            raise ConfigurationError(message, path="auth", hint="give 'params' as a mapping")
+        pairs = params.items() if isinstance(params, Mapping) else params
+        return replace(request, auth=None, params=[*pairs, (self.name, self.key)])
+
+
+def with_header(request: Request, name: str, value: str) -> Request:
+    """Return a request with one more header, and without its `auth`.
+
+    Raises:
+        ConfigurationError: When it has that header already.
+    """
+    if name.lower() in {given.lower() for given in request.headers}:
+        message = f"auth and the header {name} contradict each other"
+        raise ConfigurationError(message, path="auth", hint="keep one of the two")
+    return replace(request, auth=None, headers={**request.headers, name: value})

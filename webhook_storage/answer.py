@@ -232,6 +232,7 @@ class Receiver:
         return (
             self._status == _OK
             and not self._request.allow_html
+            and self._headers.get("content-length") != "0"  # which is no page
             and kind in {"text/html", "application/xhtml+xml"}
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from webhook_storage.receipt import build_time
 
@@ -17,7 +18,7 @@ NAMING = frozenset({"flow.name", "flow.slug", "artifact.key"})
 
 
 class StoreFacts(dict[str, str]):
-    """Facts of an artifact that is about to be stored; its digest only when somebody asks.
+    """Facts of an artifact that is about to be stored; digest and id only when somebody asks.
 
     Args:
         facts: What names it.
@@ -32,7 +33,10 @@ class StoreFacts(dict[str, str]):
         self._body = body
 
     def __missing__(self, name: str) -> str:
-        """Take the digest when a placeholder wants it; that reads the body once more."""
+        """Take the digest, which reads the body once more, or think of an id, which then stays."""
+        if name == "build.uuid":
+            self[name] = str(uuid4())
+            return self[name]
         if name != "artifact.sha256":
             raise KeyError(name)
         return self._body.sha256()
@@ -57,6 +61,8 @@ def receipt_facts(receipt: Receipt) -> dict[str, str]:
         "build.time": receipt.build_time,
         "receipt.sha256": receipt.sha256,
     }
+    if receipt.build_uuid:
+        facts["build.uuid"] = receipt.build_uuid
     if receipt.version is not None:
         facts["receipt.version"] = receipt.version
     return facts | {f"receipt.{name}": value for name, value in receipt.captures.items()}

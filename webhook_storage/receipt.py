@@ -27,6 +27,9 @@ class Receipt(BaseModel):
     sha256: str = Field(description="Digest of the stored bytes, lower-case hex.")
     size: int = Field(description="Number of stored bytes.")
     build_time: str = Field(description="Time of storing, as `${build.time}` wrote it, in UTC.")
+    build_uuid: str = Field(
+        "", description="Id of this store, when `${build.uuid}` was in the request."
+    )
     version: str | None = Field(
         None, description="The service's version of it, for example an ETag."
     )
@@ -59,6 +62,7 @@ class Receipt(BaseModel):
             sha256=body.sha256(),
             size=body.size,
             build_time=facts["build.time"],
+            build_uuid=facts.get("build.uuid", ""),
             version=version,
             captures=dict(captures or {}),
         )

@@ -19,6 +19,8 @@ FLOW_KEY = "${flow.slug}/${build.time}"
 
 ARTIFACT_KEY = "${artifact.key}"
 
+_CONTROLS = re.compile("[\x00-\x1f\x7f]")
+
 _NAMES = ("artifact.key", "flow.slug", "flow.name")
 """Facts that tell one artifact from another, the one that `get` takes first."""
 
@@ -58,6 +60,22 @@ def key_of(key: str | None, facts: Facts) -> str:
     if key is not None:
         return key
     return FLOW_KEY if "flow.slug" in facts else ARTIFACT_KEY
+
+
+def check_facts(key: str, facts: Facts) -> None:
+    """Refuse what no key can hold, before anything is sent.
+
+    Raises:
+        ConfigurationError: When a fact in the key has a control character, or a dot segment.
+    """
+    for name in parse(key).facts():
+        value = facts.get(name, "")
+        if _CONTROLS.search(value):
+            message = f"${{{name}}} has a control character, which no object's name can hold"
+            raise ConfigurationError(message, path="key", hint="store it under another key")
+        if has_dot_segment(value):
+            message = f"${{{name}}} has a '.' or '..' segment, which no URL keeps"
+            raise ConfigurationError(message, path="key", hint="store it under another key")
 
 
 def facts_of(key: str | None) -> frozenset[str]:

@@ -120,9 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.send_response_only(status)
         for name, value in headers:
-            if name.lower() not in {"connection", "content-length", "transfer-encoding"}:
+            # What is answered to a HEAD has the length of what would be sent.
+            kept = self.command == "HEAD" and name.lower() == "content-length"
+            if kept or name.lower() not in {"connection", "content-length", "transfer-encoding"}:
                 self.send_header(name, value)
-        if status != http.client.NO_CONTENT:
+        if status != http.client.NO_CONTENT and self.command != "HEAD":
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from webhook_storage.contracts import Exchange, Facts, Request, Response, StoreOptions
 from webhook_storage.template import escape
-from webhook_storage_presets.keys import in_url, key_of
+from webhook_storage_presets.keys import check_facts, in_url, key_of
 from webhook_storage_presets.s3.answers import REFUSALS, is_busy, refusal
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class Api:
 
     def url(self, facts: Facts) -> str:
         """Return the template of an object's URL."""
-        return f"{self.base}/{in_url(key_of(self.key, facts))}"
+        key = key_of(self.key, facts)
+        check_facts(key, facts)
+        return f"{self.base}/{in_url(key)}"
 
     def object(
         self,

@@ -163,8 +163,9 @@ class Operations(Definition):
 
     def _names_new_flow(self, key: str) -> bool:
         """Tell whether a key can only be the name of a flow that was not added yet."""
-        known = {*self.flows, *self.flows.values(), *self.receipts}
-        return key not in known and bool(self.naming_facts() & {"flow.name", "flow.slug"})
+        known, facts = {*self.flows, *self.flows.values(), *self.receipts}, self.naming_facts()
+        only_flows = "artifact.key" not in facts and bool(facts & {"flow.name", "flow.slug"})
+        return key not in known and only_flows
 
     def _key_of(self, source: Source, key: str | None) -> str | None:
         """Return the key to store under: the given one, or a file's name where one is wanted."""

@@ -20,8 +20,8 @@ class Bearer(AuthModel):
 
     Example:
         >>> from webhook_storage.contracts import Request
-        >>> request = Request(method="GET", url="https://files.example.com/a")
-        >>> Bearer(token="${TOKEN}").write(request).headers
+        >>> plain = Request(method="GET", url="https://files.example.com/a")
+        >>> Bearer(token="${TOKEN}").write(plain).headers
         {'Authorization': 'Bearer ${TOKEN}'}
     """
 

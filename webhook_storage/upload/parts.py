@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING
 
 from webhook_storage.artifact import MeasuredBody, span
 from webhook_storage.errors import IntegrityError, TooLargeError
+from webhook_storage.upload.ahead import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from webhook_storage.contracts import Body
+
+
+_SMALL = 8 * 1024 * 1024
+"""A body of up to so many bytes is read at once; a thread would cost more than it saves."""
 
 
 class PartBody(MeasuredBody):
@@ -149,8 +154,21 @@ def _digests(
     body: Body, part_size: int, measure: Callable[[bytes], object] | None
 ) -> Iterator[str]:
     """Yield the digest of each part in lower-case hex."""
+    if body.size <= _SMALL:
+        yield from _digests_of(body.chunks(), body, part_size, measure)
+        return
+    with read_ahead(body.chunks()) as chunks:
+        yield from _digests_of(chunks, body, part_size, measure)
+
+
+def _digests_of(
+    chunks: Iterator[bytes],
+    body: Body,
+    part_size: int,
+    measure: Callable[[bytes], object] | None,
+) -> Iterator[str]:
     taken, left, total = hashlib.sha256(), part_size, 0
-    for chunk in body.chunks():
+    for chunk in chunks:
         if measure is not None:
             measure(chunk)
         total += len(chunk)

@@ -394,7 +394,22 @@ class Together:
     limit: int = 4
 
 
-Wish: TypeAlias = Request | Wanted | Work | Pause | Together
+@dataclass(frozen=True, slots=True)
+class LogIn:
+    """What a service tells with a log-in that is no secret, for example where its files are.
+
+    The log-in is the one that requests with the same `auth` are sent with, so it is made once.
+
+    Attributes:
+        auth: Who logs in; the exchange is sent `Access.told`, which is empty where a kind tells
+            nothing, and None where nothing is sent, as for a preview. It is text of a service:
+            before a credential goes where it says, the host is compared with what the storage says.
+    """
+
+    auth: Auth
+
+
+Wish: TypeAlias = Request | Wanted | Work | Pause | Together | LogIn
 """What an exchange yields."""
 
 Exchange: TypeAlias = Generator[Wish, Any, T]

@@ -23,6 +23,7 @@ from webhook_storage.contracts import (
     Access,
     Auth,
     Exchange,
+    LogIn,
     Pause,
     Request,
     Response,
@@ -270,6 +271,9 @@ class Sender:
             case Together():
                 steps = [self._converse(each, course) for each in wish.exchanges]
                 return (yield Sharing(steps, wish.limit))
+            case LogIn():
+                asking = Request(method="GET", url="", auth=wish.auth)  # it is not sent
+                return (yield from self._fill(asking, course)).access.told
 
     def _fetch_secrets(self, wanted: Wanted, course: Course) -> Steps[dict[str, SecretValue]]:
         texts = [(name, parse(text)) for name, text in wanted.templates.items()]
@@ -524,7 +528,8 @@ def _check_captured(request: Request, wire: WireRequest) -> None:
     first = next(iter(parse(request.url).parts), "")
     if not isinstance(first, Placeholder) or not str(first.source).startswith("receipt."):
         return
-    carries = any(True for _, template in templates(request) for _ in template.references())
+    placeholders = any(True for _, template in templates(request) for _ in template.references())
+    carries = placeholders or isinstance(request.auth, Auth)  # which adds its own when it signs
     host = wire.origin.host
     if carries and not any(fnmatchcase(host, pattern) for pattern in request.redirect_hosts):
         message = f"{request.method} {request.url} would take a secret to a host that was captured"

@@ -219,6 +219,8 @@ _ARGUMENTS: dict[str, _Check] = {
         cursor=(_CURSOR, _REQUIRED), commit=(_struct(**_COMMIT), _REQUIRED), content_hash=_HASH
     ),
 }
+_NAMESPACE = _matching("[-_0-9a-zA-Z:]+")
+_ROOT = _union("home", root=_NAMESPACE, namespace_id=_NAMESPACE)
 _SCOPES = {
     "files/download": "files.content.read",
     "files/get_metadata": "files.metadata.read",
@@ -307,6 +309,10 @@ class FakeDropbox(FakeServer):
         max_request: How many bytes one request may carry.
         max_session: How many bytes one upload session may hold.
         page_size: How many entries one page of a listing holds when the client sets no limit.
+        members: The members of a team; with any, the token is the team's and acts as one of them.
+        admins: Those of them who may act as admins.
+        root: The id of the account's root namespace.
+        spaces: The files of each namespace but home, by its id.
         files: The current files, by lower-case path.
         sessions: The open upload sessions, by id.
     """
@@ -330,6 +336,10 @@ class FakeDropbox(FakeServer):
         self.max_request = MAX_REQUEST
         self.max_session = MAX_SESSION
         self.page_size = 2000
+        self.members: set[str] = set()
+        self.admins: set[str] = set()
+        self.root = "1001"
+        self.spaces: dict[str, dict[str, StoredFile]] = {self.root: {}}
         self.files: dict[str, StoredFile] = {}
         self.sessions: dict[str, _UploadSession] = {}
         self._tokens = {token: True}
@@ -426,9 +436,50 @@ class FakeDropbox(FakeServer):
         if expected is not None and expected.lower() != content_hash(body):
             raise _tagged("content_hash_mismatch")
         handler = getattr(self, "_" + route.removeprefix("files/").replace("/", "_"))
-        if route == "files/download":
-            return self._download(request, argument)
-        return json_answer(200, handler(argument, body))
+        home = self.files
+        self.files = self._space(request, route)
+        try:
+            if route == "files/download":
+                return self._download(request, argument)
+            return json_answer(200, handler(argument, body))
+        finally:
+            self.files = home
+
+    def _space(self, request: Received, route: str) -> dict[str, StoredFile]:
+        """Return the files of the namespace that is the root of this request."""
+        header = request.headers.get("dropbox-api-path-root")
+        if header is None:
+            return self.files
+        try:
+            tag, wanted = cast("tuple[str, str]", _ROOT(_decoded(header.encode())))
+        except ValueError as error:
+            complaint = f'HTTP header "Dropbox-API-Path-Root": {error}'
+            raise _bad_request(route, complaint) from None
+        if tag == "root" and wanted != self.root:
+            info = {".tag": "user", "root_namespace_id": self.root, "home_namespace_id": "1"}
+            raise _tagged(
+                "invalid_root", {".tag": "invalid_root", "invalid_root": info}, status=422
+            )
+        if tag != "home" and wanted not in self.spaces:
+            raise _tagged("no_permission", status=422)
+        return self.files if tag == "home" else self.spaces[wanted]
+
+    def _check_member(self, request: Received, route: str) -> None:
+        """Refuse a team's token that acts as nobody, and a user's that acts as somebody."""
+        user = request.headers.get("dropbox-api-select-user")
+        admin = request.headers.get("dropbox-api-select-admin")
+        if bool(self.members) is (user is None and admin is None):
+            complaint = (
+                "This API function operates on a single Dropbox account, but the OAuth 2 access "
+                "token you provided is for an entire Dropbox Business team."
+                if self.members
+                else 'The HTTP header "Dropbox-API-Select-User" is for tokens of a team.'
+            )
+            raise _bad_request(route, complaint)
+        if user is not None and user not in self.members:
+            raise _tagged("invalid_select_user", status=401)
+        if admin is not None and admin not in self.admins:
+            raise _tagged("invalid_select_admin", status=401)
 
     def _authorize(self, request: Received, route: str) -> None:
         header = request.headers.get("authorization") or request.query.get("authorization")
@@ -449,6 +500,7 @@ class FakeDropbox(FakeServer):
             raise _tagged("invalid_access_token", status=401)
         if not self._tokens[token]:
             raise _tagged("expired_access_token", status=401)
+        self._check_member(request, route)
         self._check_scope(route, _SCOPES.get(route, "files.content.write"))
 
     def _check_scope(self, route: str, scope: str) -> None:

@@ -331,6 +331,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(self.fake.respond(self._head(body), body))
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_LIST = serve  # noqa: N815
+    do_PROPFIND = do_MKCOL = do_MOVE = do_COPY = do_LOCK = do_UNLOCK = serve  # noqa: N815
 
     def handle_expect_100(self) -> bool:
         if self.fake.refuse(self._head()) is None:

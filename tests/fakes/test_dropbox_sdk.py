@@ -11,7 +11,14 @@ from datetime import datetime, timedelta
 
 import dropbox
 import pytest
-from dropbox.exceptions import ApiError, AuthError, BadInputError, RateLimitError
+from dropbox.common import PathRoot
+from dropbox.exceptions import (
+    ApiError,
+    AuthError,
+    BadInputError,
+    PathRootError,
+    RateLimitError,
+)
 from dropbox.files import (
     CommitInfo,
     FileMetadata,
@@ -443,6 +450,20 @@ class TestTokens:
             client.files_upload(b"x", "/a")
         assert ("sl.valid", {}) == (fake.token, fake.files)
 
+    def test_an_app_without_a_secret_refreshes_too(self) -> None:
+        """A PKCE app has none; the client stores by a token that it got."""
+        with FakeDropbox(tls=True, app_secret=None) as fake:
+            session = dropbox.create_session(ca_certs=str(fake.ca_file))
+            session.trust_env = False
+            right = {"oauth2_refresh_token": fake.refresh_token, "app_key": fake.app_key}
+            with dropbox.Dropbox(session=session, **right) as client:
+                client._host_map = dict.fromkeys(client._host_map, fake.host)
+                refresh = client.refresh_access_token
+                client.refresh_access_token = lambda scope=None: refresh(fake.host, scope)
+                client.files_upload(b"x", "/a")
+                assert b"x" == client.files_download("/a")[1].content
+            assert 1 == fake.calls["/oauth2/token"]
+
     def test_a_missing_scope_is_named(self, sdk: dropbox.Dropbox, fake: FakeDropbox) -> None:
         """A token may read without being allowed to write."""
         fake.put("/a", b"x")
@@ -459,6 +480,77 @@ class TestTokens:
         fake.app_scopes.discard("files.content.read")
         with pytest.raises(BadInputError, match=r"files\.content\.read"):
             sdk.files_download("/a")
+
+
+class TestTeams:
+    """Whose files are meant."""
+
+    @pytest.fixture
+    def team(self, fake: FakeDropbox) -> Iterator[dropbox.DropboxTeam]:
+        """Return the client of a team of two, of whom one is an admin."""
+        fake.members, fake.admins = {"dbmid:a", "dbmid:b"}, {"dbmid:b"}
+        session = dropbox.create_session(ca_certs=str(fake.ca_file))
+        session.trust_env = False
+        with dropbox.DropboxTeam(fake.token, session=session) as client:
+            yield client
+
+    @staticmethod
+    def _on(client: dropbox.Dropbox, fake: FakeDropbox) -> dropbox.Dropbox:
+        client._host_map = dict.fromkeys(client._host_map, fake.host)
+        return client
+
+    def test_a_member_stores_and_fetches(
+        self, team: dropbox.DropboxTeam, fake: FakeDropbox
+    ) -> None:
+        """By the team's token, as a member or as an admin."""
+        self._on(team.as_user("dbmid:a"), fake).files_upload(b"x", "/a")
+        admin = self._on(team.as_admin("dbmid:b"), fake)
+        assert b"x" == admin.files_download("/a")[1].content
+
+    def test_who_is_no_member_is_refused(
+        self, team: dropbox.DropboxTeam, fake: FakeDropbox
+    ) -> None:
+        """Nor is a member an admin."""
+        with pytest.raises(AuthError) as caught:
+            self._on(team.as_user("dbmid:x"), fake).files_upload(b"x", "/a")
+        assert caught.value.error.is_invalid_select_user()
+        with pytest.raises(AuthError) as caught:
+            self._on(team.as_admin("dbmid:a"), fake).files_upload(b"x", "/a")
+        assert caught.value.error.is_invalid_select_admin()
+        assert {} == fake.files
+
+    def test_a_teams_token_is_nobodys(self, sdk: dropbox.Dropbox, fake: FakeDropbox) -> None:
+        """Nor may a user's token act as another."""
+        fake.members = {"dbmid:a"}
+        with pytest.raises(BadInputError, match="entire Dropbox Business team"):
+            sdk.files_upload(b"x", "/a")
+        fake.members = set()
+        status, text = _raw(
+            fake, "/2/files/upload", {**_arg(path="/a"), "Dropbox-API-Select-User": "dbmid:a"}
+        )
+        assert (400, True) == (status, "of a team" in text)
+
+    def _at(self, sdk: dropbox.Dropbox, fake: FakeDropbox, root: PathRoot) -> dropbox.Dropbox:
+        return self._on(sdk.with_path_root(root), fake)
+
+    def test_a_root_has_its_own_files(self, sdk: dropbox.Dropbox, fake: FakeDropbox) -> None:
+        """What is stored in one namespace is not in another."""
+        fake.spaces["77"] = {}
+        sdk.files_upload(b"home", "/a")
+        self._at(sdk, fake, PathRoot.root(fake.root)).files_upload(b"root", "/a")
+        self._at(sdk, fake, PathRoot.namespace_id("77")).files_upload(b"shared", "/a")
+        home = self._at(sdk, fake, PathRoot.home)
+        assert b"home" == home.files_download("/a")[1].content
+        assert [b"root", b"shared"] == [space["/a"].data for space in fake.spaces.values()]
+
+    def test_a_root_that_is_none_is_refused(self, sdk: dropbox.Dropbox, fake: FakeDropbox) -> None:
+        """With the tag that tells why."""
+        with pytest.raises(PathRootError) as caught:
+            self._at(sdk, fake, PathRoot.root("5")).files_upload(b"x", "/a")
+        assert caught.value.error.is_invalid_root()
+        with pytest.raises(PathRootError) as caught:
+            self._at(sdk, fake, PathRoot.namespace_id("5")).files_upload(b"x", "/a")
+        assert caught.value.error.is_no_permission()
 
 
 class TestFaults:

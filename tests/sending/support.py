@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from webhook_storage import RetryPolicy, Sender, Webhook
+from webhook_storage import RetryPolicy, Sender, Storage, Webhook
 from webhook_storage.network import Network
 from webhook_storage.transport.httpx import HttpxTransport
 from webhook_storage.transport.requests import RequestsTransport
@@ -27,7 +27,7 @@ class Mode:
     transport: Callable[[], Transport]
     is_async: bool
 
-    def call(self, storage: Webhook, operation: str, *args: Any, **kwargs: Any) -> Any:
+    def call(self, storage: Storage, operation: str, *args: Any, **kwargs: Any) -> Any:
         """Carry out an operation of a storage."""
         if not self.is_async:
             return getattr(storage, operation)(*args, **kwargs)

@@ -12,10 +12,11 @@ import pytest
 from oauthlib.oauth2 import BackendApplicationClient
 from requests_oauthlib import OAuth2Session
 
+from tests.fakes.files import FileService
 from tests.fakes.http import Answer, json_answer
 from tests.fakes.oauth import CLIENT, REFRESH, SECRET, TokenService
 from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, Mode, caught, plain
-from webhook_storage import LiteralSecretWarning, Storage, Webhook
+from webhook_storage import LiteralSecretWarning, Receipt, Storage, Webhook
 from webhook_storage.auth import find
 from webhook_storage.errors import (
     AuthenticationError,
@@ -185,6 +186,20 @@ class TestOAuth2:
         assert [AuthenticationError] * 8 == [type(error) for error in errors]
         assert 8 == len({id(error) for error in errors})
         assert 1 == service.calls["/oauth2/token"]
+
+    @modes
+    def test_no_token_goes_where_a_receipt_says(self, mode: Mode, service: TokenService) -> None:
+        """A receipt comes from the service, or from anybody who wrote it since."""
+        with FileService() as elsewhere:
+            receipt = Receipt(
+                location="any", sha256="0" * 64, size=1, build_time="any",
+                captures={"url": f"{elsewhere.url}/a"},
+            )  # fmt: skip
+            fetch = {"url": "${receipt.url}", "auth": oauth(service, "oauth2_refresh")}
+            storage = Webhook({"url": f"{service.url}/a"}, "PUT", fetch, "GET")
+            with mode.sending(SECRETS), pytest.raises(ConfigurationError, match="captured"):
+                mode.call(storage, "get", receipt)
+        assert [] == elsewhere.requests
 
     @modes
     def test_an_endpoint_that_is_not_there(self, mode: Mode, service: TokenService) -> None:

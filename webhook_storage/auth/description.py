@@ -6,7 +6,15 @@ import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SerializeAsAny
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from pydantic import ValidationError as _Invalid
 
 from webhook_storage import registry
@@ -36,6 +44,11 @@ class AuthModel(Auth, BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     type: str
+
+    @model_serializer(mode="wrap")
+    def _with_type(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keep the type, also where what is the default is left out."""
+        return {"type": self.type, **plain(self)}
 
     def __hash__(self) -> int:
         """Return the same for equal ones, also where a field is a mapping."""

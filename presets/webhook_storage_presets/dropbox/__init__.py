@@ -6,16 +6,11 @@ no text that Dropbox sent is ever read as a template.
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
-from typing import Annotated, Literal
-
-from pydantic import Field, field_validator
 
 from webhook_storage import capture, document
 from webhook_storage.answer import number
 from webhook_storage.contracts import (
-    DEFAULT_TIMEOUT,
     PLAIN,
     Body,
     Exchange,
@@ -28,7 +23,6 @@ from webhook_storage.contracts import (
 )
 from webhook_storage.errors import (
     ConfigurationError,
-    LiteralSecretWarning,
     ObjectNotFoundError,
     TooLargeError,
     UnsafeValueError,
@@ -43,6 +37,7 @@ from webhook_storage_presets.dropbox.answers import (
     NOT_FOUND,
     REFUSED,
     compare,
+    file_paths,
     members,
     tags,
     unechoed,
@@ -50,19 +45,13 @@ from webhook_storage_presets.dropbox.answers import (
 )
 from webhook_storage_presets.dropbox.api import Api, kwargs_of
 from webhook_storage_presets.dropbox.commit import Commit, commit_of
-from webhook_storage_presets.dropbox.digest import BLOCK, HashingSink, content_hash
-from webhook_storage_presets.dropbox.listing import Listed
+from webhook_storage_presets.dropbox.definition import MAX_REQUEST, MAX_SESSION, Definition
+from webhook_storage_presets.dropbox.digest import HashingSink, content_hash
 from webhook_storage_presets.dropbox.session import Session
+from webhook_storage_presets.keys import Listed
 
 __all__ = ["MAX_REQUEST", "MAX_SESSION", "Dropbox", "content_hash"]
 
-MAX_REQUEST = 150 * 1024 * 1024
-"""Most bytes that Dropbox takes in one request."""
-
-MAX_SESSION = 2**41 - 2**22
-"""Most bytes that Dropbox takes in one upload session."""
-
-_PART = 32 * 1024 * 1024
 _PAGE = 500
 """Entries in a page of a listing; more could be longer than what is kept of an answer."""
 
@@ -73,11 +62,13 @@ _COMMITTED = {"path", "mode", "autorename", "mute", "strict_conflict"}
 _CAPTURES = {"id": "json:/id", "rev": "json:/rev"}
 
 
-class Dropbox(Storage):
+class Dropbox(Definition):
     """Stores on Dropbox, each artifact in one file.
 
-    The access token needs the scopes ``files.content.write``, ``files.content.read`` and
-    ``files.metadata.read``. An artifact of more than 150 MiB goes in parts, by an upload session.
+    Access tokens live four hours: either `token` names the one that is good now, or `refresh_token`
+    and `app_key` get one when it is needed. Either has the scopes ``files.content.write``,
+    ``files.content.read`` and ``files.metadata.read``. An artifact of more than 150 MiB goes in
+    parts, by an upload session.
 
     Dropbox does not tell upper from lower case in paths. A path outside of an app's own folder
     begins at the root of the account.
@@ -89,74 +80,6 @@ class Dropbox(Storage):
         >>> Storage.from_json(storage.to_json()) == storage
         True
     """
-
-    path: str = Field(
-        description="Where to store: a path from the root, with ${artifact.key}, ${flow.slug}, "
-        "${build.time} and their like for what differs from artifact to artifact."
-    )
-    token: str = Field(
-        "${DBOX_OAUTH2_TOKEN}", description="Placeholder of the OAuth 2 access token."
-    )
-    mode: Literal["add", "overwrite", "update"] = Field(
-        "overwrite",
-        description="What to do with a file that is there: 'overwrite' replaces it, 'add' refuses, "
-        "'update' replaces the revision of which this storage has the receipt and no other.",
-    )
-    autorename: bool = Field(
-        default=False,
-        description="Store under another name instead of refusing; give the receipt to fetch it.",
-    )
-    strict_conflict: bool = Field(
-        default=False,
-        description="Whether even the same bytes are in the way of 'add' and 'update'.",
-    )
-    mute: bool = Field(default=True, description="Whether the user's devices stay silent.")
-    session_above: Annotated[int, Field(ge=0, le=MAX_REQUEST)] = Field(
-        MAX_REQUEST, description="Number of bytes above which an artifact goes in parts."
-    )
-    part_size: Annotated[int, Field(ge=BLOCK, le=MAX_REQUEST, multiple_of=BLOCK)] = Field(
-        _PART, description="Number of bytes of a part, a multiple of 4 MiB."
-    )
-    content_origin: str = Field(
-        "https://content.dropboxapi.com", description="Beginning of the URLs that carry files."
-    )
-    api_origin: str = Field(
-        "https://api.dropboxapi.com", description="Beginning of the URLs that carry none."
-    )
-    timeout: tuple[float, float] = Field(
-        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
-    )
-    verify: bool | str = Field(
-        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
-    )
-    allow_http: bool = Field(
-        default=False, description="Whether it may go unencrypted to another machine."
-    )
-
-    @field_validator("path")
-    @classmethod
-    def _check_path(cls, text: str) -> str:
-        parse(text)
-        if not text.startswith("/") or text.endswith("/"):
-            raise ValueError("it begins with a slash and ends with a name, /flows/${artifact.key}")
-        return text
-
-    @field_validator("token")
-    @classmethod
-    def _check_token(cls, text: str) -> str:
-        if parse(text).is_literal:
-            message = (
-                "Dropbox: 'token' seems to hold a secret itself; write ${NAME} instead, so that it "
-                "is neither stored nor shown"
-            )
-            warnings.warn(message, LiteralSecretWarning, stacklevel=4)
-        return text
-
-    @field_validator("content_origin", "api_origin")
-    @classmethod
-    def _trim_origin(cls, text: str) -> str:
-        parse(text)
-        return text.removesuffix("/")
 
     # --- exchanges --------------------------------------------------------------------------------
 
@@ -248,8 +171,8 @@ class Dropbox(Storage):
 
     def list_exchange(self, facts: Facts) -> Exchange[Names]:
         """List the folder, with those in it, and take the keys out of the paths."""
-        listed = Listed(self.path)
-        argument = {"path": listed.folder, "recursive": True, "limit": _PAGE}
+        listed = Listed(self.path, ignore_case=True)
+        argument = {"path": listed.prefix.removesuffix("/"), "recursive": True, "limit": _PAGE}
         first = request = self._api.ask("list_folder", argument, facts)
         keys: dict[str, None] = {}
         resets = 0
@@ -266,7 +189,7 @@ class Dropbox(Storage):
                 request = first
                 continue
             page = members(request, response)
-            names = unechoed(request, response, listed.keys(page.get("entries")))
+            names = unechoed(request, response, listed.keys(file_paths(page.get("entries"))))
             keys |= dict.fromkeys(names)
             if page.get("has_more") is not True:
                 return [*keys]
@@ -317,7 +240,7 @@ class Dropbox(Storage):
             content_origin=self.content_origin,
             api_origin=self.api_origin,
             path=self.path,
-            token=self.token,
+            account=self._account(),
             common={
                 "timeout": self.timeout, "verify": self.verify, "allow_http": self.allow_http
             },

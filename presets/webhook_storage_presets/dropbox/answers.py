@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
 
 REFUSED = 409
+BAD_ROOT = 422
 TOO_MANY = 429
 CONTENTION = "too_many_write_operations"
 """Tag of a refusal that comes when several write to one place."""
@@ -129,6 +130,28 @@ def refusal(path: str, request: Request, response: Response, meaning: str) -> We
             message, status=response.status, attempts=response.attempts, hint=known.hint
         )
     return known.kind(message, hint=known.hint)
+
+
+def bad_root(request: Request, response: Response) -> WebhookStorageError:
+    """Return the error for a 422: the folder in `path_root` is none for this account."""
+    forbidden = tags(response) == ("no_permission",)
+    kind = PermissionDeniedError if forbidden else ResponseError
+    words = "the account may not use that folder" if forbidden else "it is no root of the account"
+    return kind(
+        f"{request.method} {request.url} answered {response.status}: path_root: {words}",
+        status=response.status,
+        attempts=response.attempts,
+        hint="give the id of the team's root as root:ID, of a shared folder as ID, or 'home'",
+    )
+
+
+def file_paths(entries: Any) -> list[str]:
+    """Return the paths of the files in one page of a listing; folders are left out."""
+    return [
+        str(entry.get("path_display", ""))
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict) and entry.get(".tag") == "file"
+    ]
 
 
 def tags(response: Response) -> tuple[str, ...]:

@@ -5,18 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from webhook_storage.auth import AuthModel
 from webhook_storage.contracts import DEFAULT_TIMEOUT, Exchange, Request, Response
 from webhook_storage.errors import AuthenticationError, RateLimitedError
-from webhook_storage_presets.dropbox.answers import REFUSED, TOO_MANY, is_busy, refusal
+from webhook_storage_presets.dropbox.answers import (
+    BAD_ROOT,
+    REFUSED,
+    TOO_MANY,
+    bad_root,
+    is_busy,
+    refusal,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from webhook_storage.contracts import Body, Facts, Sink
     from webhook_storage.errors import WebhookStorageError
+    from webhook_storage_presets.dropbox.account import Account
 
-_RENEW = (
-    "an access token of Dropbox lives four hours, get a new one by the refresh token; a new scope "
-    "takes a new token too: files.content.write, files.content.read, files.metadata.read"
-)
 _UNAUTHORIZED = 401
 
 
@@ -28,14 +35,14 @@ class Api:
         content_origin: Beginning of the URLs that carry files.
         api_origin: Beginning of the URLs that carry none.
         path: Template of the artifact's path, for messages.
-        token: Placeholder of the access token.
+        account: Whose files they are, and who asks.
         common: What all requests have in common.
     """
 
     content_origin: str
     api_origin: str
     path: str
-    token: str
+    account: Account
     common: dict[str, Any]
 
     def upload(
@@ -59,7 +66,7 @@ class Api:
             again: Whether it is sent again when Dropbox is busy.
         """
         headers = {
-            "Authorization": f"Bearer {self.token}",
+            **self.account.headers,
             "Content-Type": "application/octet-stream",
             "Dropbox-API-Arg": argument,
         }
@@ -69,23 +76,26 @@ class Api:
     def download(self, place: str, facts: Facts, sink: Sink | None) -> Request:
         """Return a request that fetches the file at a place into a sink."""
         # No body and no Content-Type: Dropbox refuses nearly all of them here.
-        headers = {"Authorization": f"Bearer {self.token}", "Dropbox-API-Arg": {"path": place}}
+        headers = {**self.account.headers, "Dropbox-API-Arg": {"path": place}}
         url = f"{self.content_origin}/2/files/download"
         return self._post(url, headers, facts, sink=sink, idempotent=True)
 
     def ask(self, route: str, argument: dict[str, Any], facts: Facts) -> Request:
         """Return a request that carries no file."""
-        headers = {"Authorization": f"Bearer {self.token}"}
         url = f"{self.api_origin}/2/files/{route}"
-        return self._post(url, headers, facts, json=argument, idempotent=True)
+        return self._post(url, self.account.headers, facts, json=argument, idempotent=True)
 
     def call(self, request: Request) -> Exchange[Response]:
         """Send and return the answer, be it a success or a 409."""
         try:
             response: Response = yield request
         except AuthenticationError as error:
-            error.hint = _RENEW if error.status == _UNAUTHORIZED else error.hint
+            # What a token endpoint refuses is told by its own URL, and explained already.
+            if error.status == _UNAUTHORIZED and request.url in str(error):
+                error.hint = self.account.advice(str(error))
             raise
+        if response.status == BAD_ROOT:
+            raise bad_root(request, response)
         if response.status == TOO_MANY:
             attempts = response.attempts
             message = f"{request.method} {request.url} answered 429 after {attempts} attempts"
@@ -102,7 +112,7 @@ class Api:
     def _post(
         self,
         url: str,
-        headers: dict[str, Any],
+        headers: Mapping[str, Any],
         facts: Facts,
         *,
         again: bool = True,
@@ -113,9 +123,10 @@ class Api:
             url=url,
             headers=headers,
             accept=frozenset({200}),
-            returns=frozenset({REFUSED, TOO_MANY}) if again else frozenset({REFUSED}),
+            returns=frozenset({REFUSED, BAD_ROOT, *([TOO_MANY] if again else [])}),
             retry_when=is_busy if again else None,
             facts=facts,
+            auth=self.account.auth,
             **self.common,
             **more,
         )
@@ -124,6 +135,8 @@ class Api:
 def kwargs_of(request: Request) -> dict[str, Any]:
     """Return a request as kwargs, without what is the default anyway."""
     kwargs: dict[str, Any] = {"url": request.url, "headers": request.headers}
+    if isinstance(request.auth, AuthModel):
+        kwargs["auth"] = request.auth.model_dump(exclude_defaults=True)
     if request.json is not None:
         kwargs["json"] = request.json
     if request.timeout != DEFAULT_TIMEOUT:

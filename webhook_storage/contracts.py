@@ -432,12 +432,15 @@ class Access:
             one request only, None as long as no server refuses it.
         told: What the service said that is no secret, for example where its files are.
         signer: What a library made of the secrets, and signs with.
+        made_with: The secrets that the log-in took, which the sender notes: whoever may not get
+            those gets nothing that was made with them.
     """
 
     secrets: Mapping[str, SecretValue] = field(default_factory=dict)
     lifetime: float | None = 0.0
     told: Mapping[str, str] = field(default_factory=dict)
     signer: Any = None
+    made_with: Mapping[Reference, SecretValue] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Show nothing."""
@@ -465,8 +468,8 @@ class Auth:
         """Return the exchange that logs in, None when there is nothing to do.
 
         Those who ask at the same time wait for one log-in, and what it gives is kept by the sender.
-        The secrets that it gets by `Wanted` go where its requests go; when it gives an access for
-        one request only, they are that access and go where this request goes.
+        The secrets that it takes must be allowed to go where its own requests go, and where the
+        requests go that are sent with what it gives.
 
         Args:
             request: What is about to be sent; it is not changed.

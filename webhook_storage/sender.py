@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from hashlib import sha256
@@ -55,7 +55,7 @@ from webhook_storage.tries import Course, Tries
 from webhook_storage.values import Values, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -279,6 +279,7 @@ class Sender:
         texts = [(name, parse(text)) for name, text in wanted.templates.items()]
         values = yield from ask(self.resolution, texts, {})
         course.wanted |= values.found
+        course.taken |= values.found
         course.knows(values.found.values())
         return values.fill(wanted.templates)
 
@@ -349,6 +350,7 @@ class Sender:
         """Get all that the request takes: the values of its placeholders, and who sends it."""
         values = yield from ask(self.resolution, templates(request), request.facts)
         course.knows(values.found.values())
+        course.taken |= values.found
         auth = request.auth
         if not isinstance(auth, Auth):
             return _Filling(values)
@@ -356,16 +358,22 @@ class Sender:
         if exchange is None:
             return _Filling(values, auth)
         key, inner = (auth, auth.realm(request)), course.apart()
-        log_in = partial(self._converse, exchange, inner)
+        log_in = partial(self._log_in, exchange, inner)
         access = yield from self._logins.get(key, log_in, course.deadline)
         course.knows(access.secrets.values())
-        return _Filling(values, auth, access, key, inner.wanted if access.lifetime == 0 else {})
+        return _Filling(values, auth, access, key)
+
+    def _log_in(self, exchange: Exchange[Access], course: Course) -> Steps[Access]:
+        """Log in, and note with what."""
+        access = yield from self._converse(exchange, course)
+        return replace(access, made_with=dict(course.taken))
 
     def _renew(
         self, request: Request, filling: _Filling, course: Course, refusal: Reply
     ) -> Steps[_Filling | None]:
         """Ask and log in again for a refused request; None when nothing of it changed."""
-        self.resolution.forget({**filling.values.found, **filling.wanted})
+        own = filling.access.made_with if filling.access.lifetime == 0 else {}
+        self.resolution.forget({**filling.values.found, **own})
         self._logins.forget(filling.key, filling.access)
         try:
             challenge = refusal.headers.get("www-authenticate", "")
@@ -381,7 +389,7 @@ class Sender:
         if course.deadline is not None and not course.deadline.remaining():
             return out_of_time()
         first = render(request, filling.values.lookup)
-        self._check_hosts(request, first, (*course.wanted, *filling.wanted))
+        self._check_hosts(request, first, (*course.wanted, *filling.access.made_with))
         wire: WireRequest | None = first
         hops = 0
         while wire is not None:
@@ -482,14 +490,12 @@ class _Filling:
         auth: How it says who sends it, None when placeholders say all of it.
         access: What the log-in for that gave.
         key: Under which that is kept.
-        wanted: The secrets that it is, when it is good for this request only.
     """
 
     values: Values
     auth: Auth | None = None
     access: Access = _NOTHING
     key: Hashable = None
-    wanted: Mapping[Reference, SecretValue] = field(default_factory=dict)
 
     def same_as(self, other: _Filling) -> bool:
         """Tell whether the server would get the same."""

@@ -43,15 +43,17 @@ class Course:
         redactor: Takes the values of all its requests out of text. What one of them has sent,
             the answer to another may echo.
         wanted: The secrets that the exchange has got for itself, with their values.
+        taken: All secrets that it has taken, those in its requests too.
     """
 
-    __slots__ = ("_known", "_lock", "deadline", "policy", "redactor", "wanted")
+    __slots__ = ("_known", "_lock", "deadline", "policy", "redactor", "taken", "wanted")
 
     def __init__(self, policy: RetryPolicy) -> None:
         self.policy = policy
         self.deadline = None if policy.total is None else Deadline(policy.total)
         self.redactor = Redactor()
         self.wanted: dict[Reference, SecretValue] = {}
+        self.taken: dict[Reference, SecretValue] = {}
         self._known: list[SecretValue] = []
         self._lock = threading.Lock()  # parts of one operation may be sent by several threads
 

@@ -170,9 +170,9 @@ def test_what_botocore_wrote_is_read(mode: Mode, on_swift: Service) -> None:
     theirs, bucket = on_swift.client, on_swift.bucket
     with mode.sending(dict(on_swift.secrets)):
         theirs.put_object(Bucket=bucket, Key="theirs/ü +%", Body=b"31 rows")
-        assert b"31 rows" == mode.call(storage, "get", "theirs/ü +%")  # type: ignore[arg-type]
+        assert b"31 rows" == mode.call(storage, "get", "theirs/ü +%")
         for key, content in (("ours/ü +%", b"32 rows"), ("ours/large", data)):
-            mode.call(storage, "put", content, key)  # type: ignore[arg-type]
+            mode.call(storage, "put", content, key)
             assert content == theirs.get_object(Bucket=bucket, Key=key)["Body"].read()
     listed = theirs.list_objects_v2(Bucket=bucket)["Contents"]
     assert ["ours/large", "ours/ü +%", "theirs/ü +%"] == [item["Key"] for item in listed]
@@ -183,8 +183,8 @@ def test_a_folder_with_a_blank_in_its_name(mode: Mode, on_swift: Service) -> Non
     """What is asked for in the query is signed as the service reads it."""
     storage = on_swift.storage(key="data set+1/${artifact.key}.bin")
     with mode.sending(dict(on_swift.secrets)):
-        mode.call(storage, "put", b"31 rows", "a b")  # type: ignore[arg-type]
-        assert ["a b"] == mode.call(storage, "list")  # type: ignore[arg-type]
+        mode.call(storage, "put", b"31 rows", "a b")
+        assert ["a b"] == mode.call(storage, "list")
 
 
 def test_an_upload_that_was_interrupted_is_carried_on(on_swift: Service, tmp_path: Path) -> None:

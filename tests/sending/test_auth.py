@@ -16,7 +16,7 @@ from tests.fakes.files import FileService
 from tests.fakes.http import Answer, json_answer
 from tests.fakes.oauth import CLIENT, REFRESH, SECRET, TokenService
 from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, Mode, caught, plain
-from webhook_storage import LiteralSecretWarning, Receipt, Storage, Webhook
+from webhook_storage import LiteralSecretWarning, Receipt, Sender, Storage, Webhook
 from webhook_storage.auth import find
 from webhook_storage.errors import (
     AuthenticationError,
@@ -24,7 +24,11 @@ from webhook_storage.errors import (
     ConnectError,
     ObjectNotFoundError,
     PermissionDeniedError,
+    SecretForbiddenError,
 )
+from webhook_storage.policy import Policy
+from webhook_storage.resolution import Resolution
+from webhook_storage_resolvers.mapping import MappingResolver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,6 +190,23 @@ class TestOAuth2:
         assert [AuthenticationError] * 8 == [type(error) for error in errors]
         assert 8 == len({id(error) for error in errors})
         assert 1 == service.calls["/oauth2/token"]
+
+    @modes
+    @pytest.mark.parametrize("first", [True, False], ids=["new", "kept"])
+    def test_a_token_goes_where_its_secrets_may_go(
+        self, mode: Mode, service: TokenService, *, first: bool
+    ) -> None:
+        """Whoever changes a definition does not get what was made with them either."""
+        kind = oauth(service, "oauth2_refresh")
+        port = service.url.rpartition(":")[2]
+        policy = Policy(hosts={"*": [f"127.0.0.1:{port}"]})
+        chain = Resolution([MappingResolver(SECRETS)], policy=policy)
+        with FileService() as elsewhere, Sender(secrets=chain, transport=mode.transport()):
+            if not first:
+                mode.call(plain(service.url, auth=kind), "put", b"31 rows", "a")
+            error = caught(lambda: mode.call(plain(elsewhere.url, auth=kind), "get", "a"))
+        assert isinstance(error, SecretForbiddenError)
+        assert [] == elsewhere.requests
 
     @modes
     def test_no_token_goes_where_a_receipt_says(self, mode: Mode, service: TokenService) -> None:

@@ -1,0 +1,54 @@
+"""The list of a container. Source: Azure Storage REST documentation, List Blobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from webhook_storage import markup
+from webhook_storage.artifact import MemorySink
+from webhook_storage_presets.azure.answers import unechoed, unexpected
+from webhook_storage_presets.keys import in_url
+
+if TYPE_CHECKING:
+    from webhook_storage.contracts import Exchange, Facts
+    from webhook_storage.markup import Element
+    from webhook_storage.storage import Names
+    from webhook_storage_presets.azure.api import Api
+    from webhook_storage_presets.keys import Listed
+
+_PAGE = 1000
+_PAGE_LIMIT = 16 * 1024**2
+"""Most bytes of a page: 1,000 names of 1,024 characters, with what is said of each."""
+
+
+def list_keys(api: Api, listed: Listed, facts: Facts, page: int = _PAGE) -> Exchange[Names]:
+    """Ask for all pages, and take the keys out of the blobs' names."""
+    query = f"comp=list&maxresults={page}&prefix={in_url(listed.prefix)}"
+    keys: dict[str, None] = {}
+    marker = ""
+    while True:
+        sink = MemorySink(_PAGE_LIMIT)
+        known = {**facts, "receipt.marker": marker}
+        more = "&marker=${receipt.marker|urlencode}" if marker else ""
+        request = api.container(query + more, sink=sink, facts=known)
+        response = yield from api.call(request)
+        root = markup.parse(sink.getvalue())
+        if root is None or root.name != "EnumerationResults":
+            raise unexpected(request, response, "with no list of blobs")
+        keys |= dict.fromkeys(unechoed(request, response, listed.keys(_names(root))))
+        before, marker = marker, root.value("NextMarker")
+        if not marker:
+            return [*keys]
+        if marker == before:
+            raise unexpected(request, response, "with the same page once more")
+
+
+def _names(root: Element) -> list[str]:
+    """Return the names of the blobs; an account with directories lists those among them."""
+    blobs = root.first("Blobs")
+    named = (
+        blob.first("Name")
+        for blob in (blobs.all("Blob") if blobs else ())
+        if blob.value("Properties", "ResourceType") != "directory"
+    )
+    return [name.text for name in named if name is not None]

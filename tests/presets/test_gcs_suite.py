@@ -1,0 +1,89 @@
+"""The GCS preset keeps the promises of every preset, on our fake and on an emulator of others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fakes.gcs import CHUNK, FakeGcs
+from tests.fakes.http import Answer, Received
+from tests.fleet.fixtures import required
+from tests.fleet.gcs import serve_gcs
+from tests.resolvers.places import without_proxies
+from tests.resolvers.places.gcp import PREFIXES
+from webhook_storage.testing import PresetCase, PresetSuite
+from webhook_storage.testing.preset_case import ODD_KEYS
+from webhook_storage_presets.gcs import GCS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.fleet.gcs import GcsEmulator
+
+_LARGEST = 5 * 1024**4
+KEYS = (*ODD_KEYS, "a//b", "/a", "${X}$$")
+
+
+class TestFake(PresetSuite):
+    """A service account's key, on the fake that the vendor's client stores to."""
+
+    @pytest.fixture
+    def case(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[PresetCase]:
+        """Start the fake, with an account and one that is gone."""
+        without_proxies(monkeypatch, *PREFIXES)
+        with FakeGcs() as fake:
+            fake.buckets["closed"] = {}
+            fake.closed.add("closed")
+            wrong = fake.key_text(fake.add_account("gone"))
+            right = fake.key_text(fake.add_account("flows"))
+            del fake.tokens.accounts["gone@acme-flows.iam.gserviceaccount.com"]
+
+            def trouble(status: int) -> None:
+                def once(request: Received) -> Answer | None:
+                    if done or (request.method == "POST" and not request.size):
+                        return None
+                    done.append(status)
+                    return Answer(status)
+
+                done: list[int] = []
+                fake.inject(once, path="/upload/", times=None)
+
+            storage = GCS(bucket="flows", endpoint=fake.url, credentials="${KEY}")
+            yield PresetCase(
+                storage=storage,
+                secrets={"KEY": right},
+                wrong={"KEY": wrong},
+                forbidden=storage.model_copy(update={"bucket": "closed"}),
+                elsewhere=storage.model_copy(update={"bucket": "missing"}),
+                parted=storage.model_copy(update={"resumable_above": 10, "part_size": CHUNK}),
+                parted_above=10,
+                largest=_LARGEST,
+                odd_keys=KEYS,
+                trouble=trouble,
+            )
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsEmulator]:
+    """Start fake-gcs-server, once for all tests here."""
+    directory: Path = tmp_path_factory.mktemp("gcs") / "own"
+    with required(), serve_gcs(directory) as server:
+        yield server
+
+
+class TestEmulator(PresetSuite):
+    """Nobody's credentials, on fake-gcs-server, which looks at none."""
+
+    @pytest.fixture
+    def case(self, emulator: GcsEmulator) -> PresetCase:
+        """Return a storage in its bucket."""
+        storage = GCS(bucket=emulator.bucket, endpoint=emulator.url, anonymous=True)
+        return PresetCase(
+            storage=storage,
+            elsewhere=storage.model_copy(update={"bucket": "missing"}),
+            parted=storage.model_copy(update={"resumable_above": 10, "part_size": CHUNK}),
+            parted_above=10,
+            largest=_LARGEST,
+        )

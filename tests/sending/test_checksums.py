@@ -11,6 +11,7 @@ import zlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import google_crc32c
 import httpx
 import pytest
 
@@ -45,6 +46,7 @@ def hex_of(algorithm: str, content: bytes) -> str:
 def headers_of(content: bytes) -> dict[str, str]:
     """Return each header with which a service may announce some content."""
     crc32 = base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
+    crc32c = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
     return {
         "Repr-Digest": f"sha-256=:{base64_of('sha256', content)}:",
         "Content-Digest": f"sha-512=:{base64_of('sha512', content)}:",
@@ -53,7 +55,7 @@ def headers_of(content: bytes) -> dict[str, str]:
         "x-amz-checksum-sha256": base64_of("sha256", content),
         "x-amz-checksum-sha1": base64_of("sha1", content),
         "x-amz-checksum-crc32": crc32,
-        "x-goog-hash": f"crc32c=AAAAAA==,md5={base64_of('md5', content)}",
+        "x-goog-hash": f"crc32c={crc32c},md5={base64_of('md5', content)}",
         "OC-Checksum": f"ADLER32:{zlib.adler32(content):x}",
         "Docker-Content-Digest": f"sha256:{hex_of('sha256', content)}",
         "X-Checksum-Sha256": hex_of("sha256", content),

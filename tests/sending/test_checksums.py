@@ -46,7 +46,7 @@ def hex_of(algorithm: str, content: bytes) -> str:
 def headers_of(content: bytes) -> dict[str, str]:
     """Return each header with which a service may announce some content."""
     crc32 = base64.b64encode(zlib.crc32(content).to_bytes(4, "big")).decode()
-    crc32c = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
+    crc32c = base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
     return {
         "Repr-Digest": f"sha-256=:{base64_of('sha256', content)}:",
         "Content-Digest": f"sha-512=:{base64_of('sha512', content)}:",

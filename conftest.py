@@ -83,9 +83,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 documents = Sybil(
     parsers=[markdown.PythonCodeBlockParser(), markdown.SkipParser()],
-    patterns=["*.md"],
+    patterns=["*/*.md"],
     excludes=["docs/stores.md"],
     fixtures=["documented_services"],
+)
+first_pages = Sybil(
+    parsers=[markdown.PythonCodeBlockParser(), markdown.SkipParser()],
+    patterns=["*.md"],
+    excludes=["*/*.md"],
+    fixtures=["documented_clouds"],
 )
 stores = Sybil(
     parsers=[markdown.PythonCodeBlockParser(), markdown.SkipParser()],
@@ -99,4 +105,4 @@ docstrings = Sybil(
     fixtures=["documented_services"],
     document_types={".py": PythonDocStringDocument},
 )
-pytest_collect_file = SybilCollection([documents, stores, docstrings]).pytest()
+pytest_collect_file = SybilCollection([documents, first_pages, stores, docstrings]).pytest()

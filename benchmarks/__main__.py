@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import imports, request, resolving, transfer
+from benchmarks import imports, request, resolving, s3, transfer
 from benchmarks.figures import Figure, table
 
 _MEASUREMENTS = {
@@ -13,6 +13,7 @@ _MEASUREMENTS = {
     "import": imports.measure,
     "transfer": transfer.measure,
     "secrets": resolving.measure,
+    "s3": s3.measure,
 }
 
 

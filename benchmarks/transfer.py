@@ -48,10 +48,10 @@ def transfer(origin: str, directory: Path) -> None:
     stored = time.perf_counter()
     storage.download(target, receipt)
     fetched = time.perf_counter()
-    print(_peak_memory(), stored - started, fetched - stored)
+    print(peak_memory(), stored - started, fetched - stored)
 
 
-def _peak_memory() -> float:
+def peak_memory() -> float:
     """Return the largest resident size of this process so far, in MiB."""
     status = Path("/proc/self/status")
     if status.exists():

@@ -23,13 +23,13 @@ class ReroutingTransport(Transport):
     """Rewrites the origin of each request, and refuses those to unknown origins.
 
     Args:
-        routes: The origin of the test's server by the vendor's origin.
+        routes: The origin of the test's server by the vendor's origin; more may come later.
     """
 
     schemes: ClassVar[frozenset[str]] = frozenset({"http", "https"})
 
     def __init__(self, routes: Mapping[str, str]) -> None:
-        self._routes = dict(routes)
+        self._routes = routes
         self._inner = HttpxTransport()
 
     def send(self, request: WireRequest) -> WireResponse:
@@ -44,7 +44,10 @@ class ReroutingTransport(Transport):
     def _rerouted(self, request: WireRequest) -> WireRequest:
         for origin, other in self._routes.items():
             if request.url.startswith(f"{origin}/"):
-                return request.changed(url=other + request.url.removeprefix(origin))
+                # What signs names the host, and what serves several tells them apart by it.
+                host = {"Host": origin.rpartition("/")[2]}
+                there = request.with_headers(host)
+                return there.changed(url=other + request.url.removeprefix(origin))
         raise ConnectError("no route of this test leads there")
 
 

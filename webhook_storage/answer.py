@@ -80,6 +80,7 @@ class Reply:
         good: Whether the exchange gets it.
         html: Whether it is refused for being an HTML page.
         resumed: Whether it is the rest of an artifact of which the sink had the beginning.
+        bare: Whether it is of another host, which got no credential.
     """
 
     status: int
@@ -90,6 +91,7 @@ class Reply:
     good: bool
     html: bool
     resumed: bool = False
+    bare: bool = False
 
     def response(self, history: Sequence[str], redactor: Redactor) -> Response:
         """Return it as the exchange sees it, to which it is all one whether it came in parts."""
@@ -297,7 +299,7 @@ def header(response: Response, name: str) -> str | None:
     return None if text is None or response.echoes is None or response.echoes(text) else text
 
 
-_NOTHING_DONE = frozenset({"401", "409", "412", "425", "429", "ConnectError"})
+_NOTHING_DONE = frozenset({"401", "403", "409", "412", "425", "429", "ConnectError"})
 """What may come of an attempt that has certainly changed nothing."""
 
 

@@ -8,6 +8,7 @@ import os
 import secrets
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, cast
@@ -28,7 +29,11 @@ Source: TypeAlias = (
 )
 """What can be stored: bytes, a path, a binary file, or an iterable of chunks."""
 
+Stamp: TypeAlias = tuple[float, ...]
+"""What a body says of its source: it is another one when the source has changed."""
+
 _CHUNK = 256 * 1024
+_MOMENT = 2.0
 _SPOOL_LIMIT = 8 * 1024 * 1024
 _SHOWN_NAME = 40
 """Characters of a target's name in that of its temporary file, which has a longest length."""
@@ -61,6 +66,10 @@ class BytesBody:
     def sha256(self) -> str:
         """Return the digest in lower-case hex."""
         return hashlib.sha256(self._data).hexdigest()
+
+    def stamp(self) -> Stamp:
+        """Return what is the same as long as the bytes are, see `stamp_of`."""
+        return ()
 
 
 class FileBody:
@@ -148,6 +157,12 @@ class PathBody:
         """Return the digest in lower-case hex; reads the file."""
         return _digest(self.chunks())
 
+    def stamp(self) -> Stamp:
+        """Return what is the same as long as the file is, see `stamp_of`."""
+        with told_with_path(self._path):
+            found = self._path.stat()
+        return found.st_mtime, found.st_size, found.st_dev, found.st_ino
+
 
 class MeasuredBody:
     """A body that takes its digest while it is sent.
@@ -197,6 +212,10 @@ class MeasuredBody:
         """Return the digest in lower-case hex; reads the body when it was not sent yet."""
         self._digest = self._digest or self._body.sha256()
         return self._digest
+
+    def stamp(self) -> Stamp | None:
+        """Return what is the same as long as the body is, see `stamp_of`."""
+        return stamp_of(self._body)
 
 
 class CheckedBody:
@@ -281,6 +300,28 @@ def span(body: Body, start: int, size: int) -> Iterator[bytes]:
         yield from own(start, size)
     else:
         yield from cut(body.chunks(), start, size)
+
+
+def stamp_of(body: Body) -> Stamp | None:
+    """Return what a body says of its source, None when it cannot tell whether that changed.
+
+    Of two equal ones the source was the same in between, as far as its system keeps time: what
+    changes twice within that moment may not be seen, see `steady_stamp`.
+    """
+    own = getattr(body, "stamp", None)
+    return None if own is None else own()
+
+
+def steady_stamp(body: Body) -> Stamp | None:
+    """Return the stamp of a body whose source did not change just now, else None.
+
+    A further change of the same moment would not be seen by it. File systems keep times by two
+    seconds (FAT) or less.
+    """
+    stamp = stamp_of(body)
+    if not stamp:
+        return stamp
+    return stamp if stamp[0] < time.time() - _MOMENT else None
 
 
 def cut(chunks: Iterable[bytes], start: int, size: int) -> Iterator[bytes]:

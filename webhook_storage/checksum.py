@@ -200,7 +200,6 @@ _AMAZON = (
     "x-amz-checksum-sha256", "x-amz-checksum-sha1", "x-amz-checksum-crc32",
     "x-amz-checksum-crc32c",
 )  # fmt: skip
-_NONE = ("", "identity")
 
 
 def announced(headers: Mapping[str, str]) -> list[Checksum]:
@@ -214,7 +213,8 @@ def announced(headers: Mapping[str, str]) -> list[Checksum]:
       Azure does not renew ``Content-MD5`` when a blob is appended to or written in pages.
     - All others are of what the service keeps. With a content coding that may be something else.
       Google tells the coding of what it keeps, and unpacks it for who does not take it (Cloud
-      Storage, Transcoding of gzip-compressed files): then its hash is of other bytes.
+      Storage, Transcoding of gzip-compressed files): then its hash is of other bytes. Where it
+      comes in the coding in which it is kept, the hash is of what comes.
     - Amazon also gives checksums of the checksums of parts, by their type ``COMPOSITE`` or an end
       like ``-7`` (S3, Checking object integrity).
 
@@ -229,16 +229,22 @@ def announced(headers: Mapping[str, str]) -> list[Checksum]:
 
 def _all_announced(headers: Mapping[str, str]) -> list[Checksum]:
     found = parse(headers, ("Repr-Digest", "Content-Digest"))
-    coding = headers.get("content-encoding", "").strip().lower()
-    kept_coding = headers.get("x-goog-stored-content-encoding", coding).strip().lower()
-    if coding not in _NONE:
+    coding = _coding(headers, "content-encoding")
+    # Without the header a hash speaks of these bytes where they have no coding.
+    if coding == _coding(headers, "x-goog-stored-content-encoding"):
+        found += parse(headers, ("x-goog-hash",))
+    if coding:
         return found
     found += parse(headers, ("Digest", *_KEPT, *_whole_of_amazon(headers)))
-    if kept_coding in _NONE:
-        found += parse(headers, ("x-goog-hash",))
     if headers.get("x-ms-blob-type", "BlockBlob") == "BlockBlob":
         found += parse(headers, ("Content-MD5", "x-ms-blob-content-md5"))
     return found
+
+
+def _coding(headers: Mapping[str, str], name: str) -> str:
+    """Return a coding of content; empty for none."""
+    coding = headers.get(name, "").strip().lower()
+    return "" if coding == "identity" else coding
 
 
 def announced_with_rest(headers: Mapping[str, str]) -> list[Checksum]:

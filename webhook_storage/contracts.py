@@ -9,7 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from typing import (
     TYPE_CHECKING,
@@ -197,6 +205,12 @@ class Sink(Protocol):
 
 Facts: TypeAlias = Mapping[str, str]
 """What placeholders with a dot stand for, for example ``{"artifact.key": "a/b"}``."""
+
+UPLOAD = "receipt.upload"
+"""The fact by which an exchange names a URL that a service gave for one upload.
+
+Whoever knows it may write there, so it is hidden as secrets are.
+"""
 
 
 class Checkpoint(Protocol):
@@ -428,8 +442,8 @@ class Access:
 
     Attributes:
         secrets: What may stand in a request, by name.
-        lifetime: Seconds for which all requests with this log-in may use it; 0 when it is good for
-            one request only, None as long as no server refuses it.
+        lifetime: Seconds for which all requests with this log-in may use it; 0 when it is for those
+            only that waited for it, None as long as no server refuses it.
         told: What the service said that is no secret, for example where its files are.
         signer: What a library made of the secrets, and signs with.
         made_with: The secrets that the log-in took, which the sender notes: whoever may not get
@@ -493,6 +507,25 @@ class Auth:
         """
         return wire
 
+    def header_name(self) -> str:
+        """Return the header that says who sends it, empty where that is elsewhere.
+
+        A definition that sets it too is refused.
+        """
+        return "Authorization"
+
+    def signatures(self, wire: WireRequest) -> Iterable[str]:
+        """Return what `sign` has made for this one request, so that it is hidden as secrets are.
+
+        What is in `Access.secrets` is hidden anyway. By default it is what that header ends with.
+
+        Args:
+            wire: The signed request.
+        """
+        name = self.header_name().lower()
+        ends = [_end(value) for given, value in wire.headers if given.lower() == name]
+        return [end for end in ends if len(end.rstrip("=")) >= _LEAST_SIGNATURE]
+
     def refused(self, status: int, body: bytes) -> bool:  # noqa: ARG002
         """Tell whether an answer says that the access is not, or no longer, good."""
         return status == _UNAUTHORIZED
@@ -503,6 +536,16 @@ class Auth:
 
 
 _UNAUTHORIZED = 401
+_SEPARATORS = ' \t,:;="'
+_LEAST_SIGNATURE = 16
+"""Characters of a signature in a header; what is shorter is found in innocent text."""
+
+
+def _end(value: str) -> str:
+    """Return the last word of a header, with its padding."""
+    word = value.removesuffix('"')
+    bare = word.rstrip("=")
+    return word[1 + max(bare.rfind(separator) for separator in _SEPARATORS) :]
 
 
 # --- transports ----------------------------------------------------------------------------------

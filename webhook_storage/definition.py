@@ -138,10 +138,14 @@ def _class_of(kind: str) -> type[Definition]:
 
 def _explain(error: ValidationError, model: type[Definition]) -> ConfigurationError:
     """Return an error for what is wrong first, without what was given."""
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    path = ".".join(map(str, faults[0]["loc"]))
-    if faults[0]["type"] != "extra_forbidden":
-        return ConfigurationError(faults[0]["msg"].removeprefix("Value error, "), path=path or None)
+    fault = error.errors(include_url=False, include_input=False)[0]
+    path = ".".join(map(str, fault["loc"]))
+    if fault["type"] != "extra_forbidden":
+        ours = fault.get("ctx", {}).get("error")
+        if isinstance(ours, ConfigurationError):
+            where = ours.path or path
+            return ConfigurationError(str(ours.args[0]), path=where or None, hint=ours.hint)
+        return ConfigurationError(fault["msg"].removeprefix("Value error, "), path=path or None)
     message = (
         f"{model.__name__} has no such field.{registry.did_you_mean(path, model.model_fields)}"
     )

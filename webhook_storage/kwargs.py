@@ -9,7 +9,8 @@ from typing import Any
 
 from webhook_storage import place
 from webhook_storage.auth import find
-from webhook_storage.contracts import DEFAULT_TIMEOUT, Auth
+from webhook_storage.auth.fixed import twice
+from webhook_storage.contracts import DEFAULT_TIMEOUT, Auth, Request
 from webhook_storage.errors import ConfigurationError, LiteralSecretWarning, TemplateError
 from webhook_storage.registry import did_you_mean
 from webhook_storage.template import parse
@@ -55,10 +56,26 @@ def check_kwargs(kwargs: Mapping[str, Any], path: str, more: tuple[str, ...] = (
             raise ConfigurationError(message, path=f"{path}.{name}")
     for name, value in kwargs.items():
         _check_templates(value, f"{path}.{name}")
-    if isinstance(kwargs.get("auth"), dict):
-        auth(kwargs["auth"])
+    _check_auth(kwargs)
     _check_url(kwargs["url"], f"{path}.url")
     _lint(kwargs, path)
+
+
+def _check_auth(kwargs: Mapping[str, Any]) -> None:
+    """Refuse an unknown kind, and one beside which something else says who sends it.
+
+    Raises:
+        ConfigurationError: When it is so.
+    """
+    headers, found = kwargs.get("headers") or {}, auth(kwargs.get("auth"))
+    if not isinstance(found, Auth):
+        taken = "" if found is None else "Authorization"
+    else:
+        params = kwargs.get("params")
+        found.write(Request(method="GET", url="", headers=headers, params=params))
+        taken = found.header_name()
+    if taken and taken.lower() in {name.lower() for name in headers}:
+        raise twice(taken)
 
 
 def check_method(method: object, path: str) -> None:

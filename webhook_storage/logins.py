@@ -10,7 +10,7 @@ import copy
 import threading
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from webhook_storage.contracts import Access
 from webhook_storage.effects import Joining
@@ -39,7 +39,8 @@ class _Slot:
     Attributes:
         access: What the last one gave, as long as it is good.
         until: When it ends.
-        flight: The log-in that is under way. Its outcome is None when it was interrupted.
+        flight: The log-in that is under way. Its outcome is None when it was interrupted, or when
+            whoever logged in had no more time.
     """
 
     __slots__ = ("access", "flight", "until")
@@ -98,7 +99,7 @@ class Logins:
                 if flight is None:
                     flight = slot.flight = Future()
             if mine:
-                return (yield from self._fly(held, slot, flight, log_in))
+                return (yield from self._fly(held, slot, log_in, deadline))
             left = _LONGEST_WAIT if deadline is None else deadline.remaining()
             outcome = yield Joining(flight, min(left, _LONGEST_WAIT))
             if isinstance(outcome, Access):
@@ -124,15 +125,16 @@ class Logins:
         self,
         held: _Held,
         slot: _Slot,
-        flight: Future[_Outcome],
         log_in: Callable[[], Steps[Access]],
+        deadline: Deadline | None,
     ) -> Steps[Access]:
         """Log in, and tell those who wait how it ended."""
-        outcome: _Outcome = None
+        flight, outcome = cast("Future[_Outcome]", slot.flight), cast("_Outcome", None)
         try:
             access = outcome = yield from log_in()
         except WebhookStorageError as error:
-            outcome = copy.copy(error)
+            if deadline is None or deadline.remaining():  # else only our own time was up
+                outcome = copy.copy(error)
             raise
         finally:
             with held.lock:

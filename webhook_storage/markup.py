@@ -7,15 +7,21 @@ declared in a document type, which no service of ours sends.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _DEEPEST = 64
 _MOST = 200_000
 """Elements of one document; an answer has a limit in bytes too."""
+
+_PIECE = 1 << 20
+"""Most bytes of text that come at once; a long text in short pieces would be copied very often."""
+
+_NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -27,12 +33,15 @@ class Element:
         namespace: Where that name is defined; empty when nobody says.
         text: Its text, without that of its children.
         children: The elements in it.
+        attributes: Its attributes; the name of one with a prefix comes after its namespace and a
+            line break.
     """
 
     name: str
     namespace: str = ""
     text: str = ""
     children: list[Element] = field(default_factory=list)
+    attributes: Mapping[str, str] = field(default_factory=lambda: _NO_ATTRIBUTES)
 
     def all(self, name: str) -> Iterator[Element]:
         """Yield the children of that name."""
@@ -58,16 +67,16 @@ class _RefusedError(Exception):
 class _Builder:
     """Puts elements together as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.root: Element | None = None
         self._open: list[Element] = []
-        self._count = 0
+        self._left = most
 
-    def start(self, name: str, _attributes: object) -> None:
+    def start(self, name: str, attributes: dict[str, str]) -> None:
         namespace, _, local = name.rpartition("\n")
-        element = Element(local, namespace)
-        self._count += 1
-        if len(self._open) >= _DEEPEST or self._count > _MOST:
+        element = Element(local, namespace, attributes=attributes or _NO_ATTRIBUTES)
+        self._left -= 1
+        if len(self._open) >= _DEEPEST or self._left < 0:
             raise _RefusedError
         if self._open:
             self._open[-1].children.append(element)
@@ -85,8 +94,12 @@ class _Builder:
         raise _RefusedError
 
 
-def parse(data: bytes) -> Element | None:
+def parse(data: bytes, *, most: int = _MOST) -> Element | None:
     """Return the root of a document, None when these bytes are no document that is read.
+
+    Args:
+        data: The document.
+        most: How many elements it may have.
 
     Example:
         >>> error = parse(b"<Error><Code>NoSuchKey</Code></Error>")
@@ -95,9 +108,10 @@ def parse(data: bytes) -> Element | None:
         >>> parse(b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>") is None
         True
     """
-    builder = _Builder()
+    builder = _Builder(most)
     parser = expat.ParserCreate(namespace_separator="\n")
     parser.buffer_text = True
+    parser.buffer_size = _PIECE
     parser.StartElementHandler = builder.start
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.text

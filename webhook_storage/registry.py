@@ -90,7 +90,7 @@ def _only(group: str, name: str) -> EntryPoint:
         listed = ", ".join(sorted(found)) or "none"
         raise UnknownPluginError(
             f'There is no {_kind(group)} "{name}".{did_you_mean(name, found)} Installed: {listed}.',
-            hint=f'A distribution offers one by an entry point in the group "{group}".',
+            hint=f'Install the distribution that offers it by an entry point in "{group}".',
         )
     claims = found[name]
     if len(claims) > 1:

@@ -19,7 +19,7 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from xml.sax.saxutils import escape as xml_escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -119,17 +119,19 @@ class Redactor:
 
     Args:
         values: The secrets of one request.
+        more: Redactors that know further ones; what they have computed is not computed again.
 
     Example:
         >>> Redactor([SecretValue("s3cret value")]).redact("GET /?token=s3cret%20value")
         'GET /?token=****'
     """
 
-    __slots__ = ("_forms", "_values")
+    __slots__ = ("_forms", "_more", "_values")
 
-    def __init__(self, values: Iterable[SecretValue] = ()) -> None:
+    def __init__(self, values: Iterable[SecretValue] = (), more: Sequence[Redactor] = ()) -> None:
         """Keep the secrets; their forms are only computed when a text comes."""
         self._values = list(values)
+        self._more = more
         self._forms: list[SecretValue] | None = None
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
@@ -170,7 +172,11 @@ class Redactor:
     def _all_forms(self) -> list[SecretValue]:
         """Return what to look for, the longest first."""
         if self._forms is None:
-            self._forms = [SecretValue(form) for form in _forms(self._values)]
+            forms = [SecretValue(form) for form in _forms(self._values)]
+            if self._more:
+                forms += [form for each in self._more for form in each._all_forms()]  # noqa: SLF001
+                forms.sort(key=lambda form: len(form.reveal()), reverse=True)
+            self._forms = forms
         return self._forms
 
 
@@ -197,9 +203,8 @@ def _unescaped(text: str) -> Iterator[str]:
 
 def _forms(values: Iterable[SecretValue]) -> list[str]:
     """Return all spellings of the secrets, longest first so that no rest of one remains."""
-    forms = {
-        form for value in values for part in _parts(value.reveal()) for form in _spellings(part)
-    }
+    parts = {part for value in values for part in _parts(value.reveal())}
+    forms = {form for part in parts for form in _spellings(part)}
     forms.discard("")
     return sorted(forms, key=len, reverse=True)
 
@@ -240,6 +245,9 @@ def _spellings(text: str) -> Iterator[str]:
     """Yield the text as it looks in URLs, JSON, XML, Python reprs and base64."""
     raw = _utf8(text)
     yield text
+    yield from _base64_forms(raw)
+    if text.isascii() and text.isalnum():
+        return  # nobody spells that otherwise
     # An error's body is shown without control characters.
     yield "".join(char if char.isprintable() else " " for char in text)
     for encoded in (quote(raw), quote(raw, safe=""), quote_plus(raw)):
@@ -255,7 +263,6 @@ def _spellings(text: str) -> Iterator[str]:
     yield xml_escape(text, {'"': "&quot;"})
     yield html.escape(text)
     yield html.escape(text).replace("&#x27;", "&#39;")
-    yield from _base64_forms(raw)
 
 
 def _base64_forms(raw: bytes) -> Iterator[str]:
@@ -302,7 +309,7 @@ def _redact_record(record: logging.LogRecord, redactor: Redactor) -> None:
         message = record.getMessage()
     except Exception:  # noqa: BLE001 - whatever the other library did, its record must not pass
         message = "(a log record that could not be formatted)"
-    record.msg = redactor.redact(message)
+    record.msg = redactor.redact(_ANSWERED.sub(rf"\1{MASK}", message))
     record.args = ()
     for name, value in list(record.__dict__.items()):
         if name not in _STANDARD_FIELDS:
@@ -311,6 +318,10 @@ def _redact_record(record: logging.LogRecord, redactor: Redactor) -> None:
             except Exception:  # noqa: BLE001 - as above
                 record.__dict__[name] = MASK
 
+
+_ANSWERED = re.compile(r"(receive_response_headers\.complete return_value=).*", re.DOTALL)
+"""What httpcore prints of an answer's headers: a cookie, a token, a URL by which to write to an
+upload; none of them is known before the exchange has read it."""
 
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__)
 _log_filter = _LogFilter()

@@ -20,6 +20,7 @@ from webhook_storage import config, registry
 from webhook_storage.answer import Receiver, Reply, check_sent, out_of_time, refusal
 from webhook_storage.artifact import MeasuredBody
 from webhook_storage.contracts import (
+    UPLOAD,
     Access,
     Auth,
     Exchange,
@@ -36,6 +37,7 @@ from webhook_storage.contracts import (
 )
 from webhook_storage.effects import Sending, Sharing, Steps, Waiting, Working, aperform, perform
 from webhook_storage.errors import (
+    AuthenticationError,
     ConfigurationError,
     SecretUnavailableError,
     TransportError,
@@ -295,6 +297,8 @@ class Sender:
     def _deliver(self, request: Request, course: Course) -> Steps[Response]:
         """Send one request until it is answered, refused for good, or the retry policy gives up."""
         request = written(request)
+        if UPLOAD in request.facts:
+            course.uploads_to(request.facts[UPLOAD])
         filling = yield from self._fill(request, course)
         tries = Tries(request, course, self._pace(request, filling.values))
         if not tries.free:
@@ -309,7 +313,7 @@ class Sender:
                     continue
             response = None
             if isinstance(outcome, Reply) and outcome.good:
-                response = outcome.response(tries.history, course.redactor)
+                response = outcome.response(tries.history, course.secrets)
             pause = tries.pause(outcome) if response is None else tries.pause_after(response)
             tries.log(outcome, pause)
             if pause is not None:
@@ -361,11 +365,16 @@ class Sender:
         log_in = partial(self._log_in, exchange, inner)
         access = yield from self._logins.get(key, log_in, course.deadline)
         course.knows(access.secrets.values())
+        course.taken |= access.made_with  # who logs in by this may go no further either
         return _Filling(values, auth, access, key)
 
     def _log_in(self, exchange: Exchange[Access], course: Course) -> Steps[Access]:
         """Log in, and note with what."""
-        access = yield from self._converse(exchange, course)
+        try:
+            access = yield from self._converse(exchange, course)
+        except AuthenticationError:
+            self.resolution.forget(course.taken)  # they may have been replaced meanwhile
+            raise
         return replace(access, made_with=dict(course.taken))
 
     def _renew(
@@ -404,7 +413,7 @@ class Sender:
                 deadline=course.deadline,
             )
             sent = wire.changed(headers=[*wire.headers, *rest]) if rest else wire
-            sent = course.timed((yield from filling.signed(sent)))
+            sent = course.timed((yield from filling.signed(sent, course)))
             try:
                 reply = yield Sending(self._transport(sent), sent, receiver, course.redactor)
             except WebhookStorageError as error:
@@ -414,7 +423,7 @@ class Sender:
                 raise
             wire = next_hop(request, wire, reply, course.redactor, left=_MAX_HOPS - hops)
             hops += 1
-        return cast("Reply", reply)
+        return replace(reply, bare=True) if sent.bare else cast("Reply", reply)
 
     def _check_network(self, request: Request, wire: WireRequest) -> None:
         """Refuse what the process may not connect to, each time that a request leads elsewhere.
@@ -498,26 +507,28 @@ class _Filling:
     key: Hashable = None
 
     def same_as(self, other: _Filling) -> bool:
-        """Tell whether the server would get the same."""
-        access = self.access.secrets == other.access.secrets
-        return access and self.values.same_as(other.values)
+        """Tell whether the server would get the same. What a library signs with is made anew."""
+        access, newer = self.access, other.access
+        same = access.secrets == newer.secrets and access.signer is newer.signer
+        return same and self.values.same_as(other.values)
 
     def refused(self, outcome: Reply | TransportError) -> TypeGuard[Reply]:
         """Tell whether the server does not, or no longer, take this for good."""
-        if not isinstance(outcome, Reply):
+        if not isinstance(outcome, Reply) or outcome.bare:
             return False
         if self.auth is not None:
             return self.auth.refused(outcome.status, outcome.body)
         return outcome.status == HTTPStatus.UNAUTHORIZED and not outcome.good
 
-    def signed(self, wire: WireRequest) -> Steps[WireRequest]:
+    def signed(self, wire: WireRequest, course: Course) -> Steps[WireRequest]:
         """Return the request as it goes out; to another origin it goes without a signature."""
         if self.auth is None or wire.bare:
             return wire
         sign = partial(self.auth.sign, wire, self.access)
-        if wire.body is not None and wire.body.size > _SMALL:
-            return cast("WireRequest", (yield Working(sign)))
-        return sign()
+        large = wire.body is not None and wire.body.size > _SMALL
+        signed: WireRequest = (yield Working(sign)) if large else sign()
+        course.made(self.auth.signatures(signed))
+        return signed
 
 
 def written(request: Request) -> Request:
@@ -535,7 +546,8 @@ def _check_captured(request: Request, wire: WireRequest) -> None:
     if not isinstance(first, Placeholder) or not str(first.source).startswith("receipt."):
         return
     placeholders = any(True for _, template in templates(request) for _ in template.references())
-    carries = placeholders or isinstance(request.auth, Auth)  # which adds its own when it signs
+    # A kind of auth adds its own when it signs, and a certificate is a credential where it stands.
+    carries = placeholders or request.auth is not None or request.cert is not None
     host = wire.origin.host
     if carries and not any(fnmatchcase(host, pattern) for pattern in request.redirect_hosts):
         message = f"{request.method} {request.url} would take a secret to a host that was captured"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from webhook_storage.answer import Reply, describe, out_of_time
 from webhook_storage.artifact import CheckedBody
@@ -13,8 +14,9 @@ from webhook_storage.contracts import Deadline, Request
 from webhook_storage.download import Download
 from webhook_storage.effects import Waiting
 from webhook_storage.errors import ConnectError, ResponseError, WebhookStorageError
+from webhook_storage.origin import target
 from webhook_storage.retry import IDEMPOTENT_METHODS, RETRY_STATUSES, parse_retry_after
-from webhook_storage.secret import Redactor
+from webhook_storage.secret import Redactor, SecretValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from webhook_storage.errors import TransportError
     from webhook_storage.pace import Pace
     from webhook_storage.retry import RetryPolicy
-    from webhook_storage.secret import SecretValue
     from webhook_storage.template import Reference
 
 log = logging.getLogger("webhook_storage")
@@ -40,29 +41,36 @@ class Course:
     Attributes:
         policy: When to send again.
         deadline: When it is given up, None when it is not.
-        redactor: Takes the values of all its requests out of text. What one of them has sent,
-            the answer to another may echo.
+        secrets: Knows the values of all its requests, and what was made of them. What one of them
+            has sent, the answer to another may echo.
+        redactor: Takes these, and the URLs of its uploads, out of text.
         wanted: The secrets that the exchange has got for itself, with their values.
         taken: All secrets that it has taken, those in its requests too.
     """
 
-    __slots__ = ("_known", "_lock", "deadline", "policy", "redactor", "taken", "wanted")
+    __slots__ = (
+        "_known", "_lock", "_made", "_uploads", "deadline", "policy", "redactor", "secrets",
+        "taken", "wanted",
+    )  # fmt: skip
 
     def __init__(self, policy: RetryPolicy) -> None:
         self.policy = policy
         self.deadline = None if policy.total is None else Deadline(policy.total)
-        self.redactor = Redactor()
+        self.secrets = self.redactor = Redactor()
         self.wanted: dict[Reference, SecretValue] = {}
         self.taken: dict[Reference, SecretValue] = {}
         self._known: list[SecretValue] = []
+        self._made: _Noted = []
+        self._uploads: _Noted = []
         self._lock = threading.Lock()  # parts of one operation may be sent by several threads
 
     def apart(self) -> Course:
         """Return the course of a log-in on the way: what it gets for itself is its own."""
         inner = Course(self.policy)
         inner.deadline = self.deadline
-        inner.redactor = self.redactor
+        inner.secrets, inner.redactor = self.secrets, self.redactor
         inner._known = self._known.copy()
+        inner._made, inner._uploads = self._made.copy(), self._uploads.copy()
         return inner
 
     def knows(self, values: Iterable[SecretValue]) -> None:
@@ -71,7 +79,33 @@ class Course:
             new = [value for value in values if value not in self._known]
             if new:
                 self._known += new
-                self.redactor = Redactor(self._known)
+                self._look_for_all()
+
+    def made(self, signatures: Iterable[str]) -> None:
+        """Take note of what was made of the values for one attempt; of many the last."""
+        self._note(self._made, signatures)
+
+    def uploads_to(self, url: str) -> None:
+        """Take note of a URL that is as good as a credential, and of what is special in it."""
+        place = target(url)
+        texts = [place, *_IDS.findall(place)[-1:]]
+        self._note(self._uploads, [text for text in texts if len(text) >= _LEAST_URL])
+
+    def _note(self, noted: _Noted, texts: Iterable[str]) -> None:
+        with self._lock:
+            known = [*self._known, *(value for value, _ in noted)]
+            new = [value for value in map(SecretValue, texts) if value not in known]
+            if new:
+                noted += [(value, Redactor([value])) for value in new]
+                del noted[:-_MOST_NOTED]
+                self._look_for_all()
+
+    def _look_for_all(self) -> None:
+        known = Redactor(self._known)
+        made = [redactor for _, redactor in self._made]
+        self.secrets = Redactor(more=[known, *made]) if made else known
+        uploads = [redactor for _, redactor in self._uploads]
+        self.redactor = Redactor(more=[self.secrets, *uploads]) if uploads else self.secrets
 
     def at_most(self, seconds: float) -> float:
         """Return a pause, and no longer one than there is time."""
@@ -95,6 +129,15 @@ class Course:
         if self.deadline is not None and not self.deadline.remaining():
             raise out_of_time()
 
+
+_Noted: TypeAlias = list[tuple[SecretValue, Redactor]]
+"""Values, each with what is looked for: that is computed once, however many others come."""
+
+_MOST_NOTED = 32
+_IDS = re.compile(r"[^/?&=]{16,}")
+
+_LEAST_URL = 8
+"""A shorter one stands in innocent texts, and nobody gives the right to write by it."""
 
 _SHORTEST = 0.001
 """Seconds; clients take 0 for no limit."""

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -280,3 +280,75 @@ def test_help_imports_little() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert b"LOADED []" == done.stdout.splitlines()[-1]
+
+
+KINDS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "bearer": ({"token": "${T}"}, {"T"}),
+    "basic": ({"username": "${U}", "password": "${P}"}, {"U", "P"}),
+    "api_key": ({"key": "${K}", "place": "query"}, {"K"}),
+    "digest": ({"username": "${U}", "password": "${P}"}, {"U", "P"}),
+    "hmac_url": ({"key": "${K}"}, {"K"}),
+    "oauth2_client_credentials": (
+        {"token_url": "https://${H}/t", "client_id": "${I}", "client_secret": "${S}"},
+        {"H", "I", "S"},
+    ),
+    "oauth2_refresh": (
+        {"token_url": "https://x.example", "client_id": "i", "refresh_token": "${R}"},
+        {"R"},
+    ),
+    "aws_sigv4": (
+        {"region": "r", "access_key_id": "${I}", "secret_access_key": "${S}"},
+        {"I", "S"},
+    ),
+    "azure_shared_key": ({"account": "acct", "account_key": "${K}"}, {"K"}),
+    "google": ({"credentials": "${G}"}, {"G"}),
+    "keystone": (
+        {"auth_url": "https://x.example", "username": "${U}", "password": "${P}"},
+        {"U", "P"},
+    ),
+    "entra": ({}, set()),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_secrets_of_who_sends_it(kind: str) -> None:
+    """What a log-in wants is needed too; nobody logs in to find out."""
+    fields, expected = KINDS[kind]
+    request = {"url": "https://x.example/f", "auth": {"type": kind, **fields}}
+    storage = Webhook(
+        build_request_kwargs=request,
+        build_request_http_method="PUT",
+        get_flow_request_kwargs={"url": "https://x.example/f"},
+        get_flow_request_http_method="GET",
+    )
+    uses = secrets_of(storage)
+    assert expected == {str(use.reference) for use in uses}
+    assert all(use.operations == ("store",) and not use.optional for use in uses)
+
+
+def test_check_misses_a_secret_of_who_sends_it(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command says so before anything is sent."""
+    monkeypatch.setenv("R", canary())
+    auth = {
+        "type": "oauth2_refresh",
+        "token_url": "https://x.example/t",
+        "client_id": "i",
+        "refresh_token": "${R}",
+        "client_secret": "${ABSENT_CLIENT_SECRET}",
+    }
+    request = {"url": "https://x.example/f", "auth": auth}
+    definition = write_definition(
+        tmp_path / "d.json",
+        "https://x.example",
+        build_request_kwargs=request,
+        get_flow_request_kwargs=request,
+    )
+    outcome = run("check", definition)
+    lines = lines_of(outcome)
+    assert (1, "found", "not found") == (
+        outcome.code,
+        lines["${R}"][1],
+        lines["${ABSENT_CLIENT_SECRET}"][1],
+    )

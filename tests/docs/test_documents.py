@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def words_of_first_cells(document: Path, heading: str) -> set[str]:
     section = document.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
     cells = re.findall(r"^\| (.*?) \|", section, flags=re.MULTILINE)
     return {word for cell in cells for word in re.findall(r"`(.*?)`", cell)}
+
+
+def entry_points(group: str) -> dict[str, str]:
+    """The plug-ins of this distribution in a group, by name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    points: dict[str, str] = project["entry-points"][group]
+    return points
 
 
 def command_lines(text: str) -> list[str]:
@@ -64,6 +72,24 @@ def test_errors() -> None:
 def test_filters() -> None:
     """The table of filters holds every filter, and none besides."""
     assert set(FILTERS) == words_of_first_cells(ROOT / "docs/templates.md", "Filters")
+
+
+def test_auth() -> None:
+    """The table of kinds of auth holds every one, and none besides."""
+    section = (ROOT / "docs/auth.md").read_text().split("\n## The kinds\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
+    assert sorted(entry_points("webhook_storage.auth")) == sorted(rows)
+
+
+def test_presets() -> None:
+    """The table of presets holds every preset, and none besides; `Webhook` has its own page."""
+    section = (ROOT / "presets/README.md").read_text().split("\n## What there is\n")[1]
+    rows = re.findall(r"^\| `(\w+\.\w+)` \|", section, flags=re.MULTILINE)
+    values = set(entry_points("webhook_storage.presets").values()) - {
+        "webhook_storage.webhook:Webhook"
+    }
+    named = {value.removeprefix("webhook_storage_presets.").replace(":", ".") for value in values}
+    assert sorted(named) == sorted(rows)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -25,6 +25,7 @@ CREDENTIAL, CREDENTIAL_ID, CREDENTIAL_SECRET = "robot", "c-89ab", "credential se
 TOKENS = "/v3/auth/tokens"
 _SCOPED_BY_ITSELF = "application_credential"
 _MOST_SEGMENTS = 1000
+_LONGEST_NAME = 1024
 
 
 @dataclass
@@ -50,6 +51,7 @@ class FakeKeystone(FakeServer):
         given: All tokens, in the order in which they were given.
         good: Those that the object store takes now.
         containers: Objects by name, by container.
+        closed: Names of containers that nobody may use.
         lifetime: Seconds that a token is said to live.
         endpoints: What the catalog says of the object store; by default one public endpoint.
     """
@@ -59,6 +61,7 @@ class FakeKeystone(FakeServer):
         self.given: list[str] = []
         self.good: set[str] = set()
         self.containers: dict[str, dict[str, Stored]] = {"c": {}, "c_segments": {}}
+        self.closed: set[str] = set()
         self.lifetime = 3600
         self.endpoints: list[dict[str, Any]] | None = None
         self._numbers = itertools.count(1)
@@ -95,15 +98,18 @@ class FakeKeystone(FakeServer):
         account = f"/v1/AUTH_{PROJECT_ID}/"
         if not request.path.startswith(account):
             return text_answer(404, "Not Found")
-        if request.headers.get("x-auth-token") not in self.good:
-            return text_answer(401, "Unauthorized", {"Www-Authenticate": "Keystone uri=''"})
         # A name may begin with a slash, so the target is cut before it is decoded.
         target = request.target.partition("?")[0].removeprefix(account)
-        container, _, name = target.partition("/")
-        objects = self.containers.get(unquote(container))
-        if objects is None:
-            return text_answer(404, "Not Found")
-        return self._object(request, body, objects, unquote(name))
+        container, _, name = map(unquote, target.partition("/"))
+        refusal = self._refused(request, container)
+        return refusal or self._object(request, body, self.containers[container], name)
+
+    def _refused(self, request: Received, container: str) -> Answer | None:
+        if request.headers.get("x-auth-token") not in self.good:
+            return text_answer(401, "Unauthorized", {"Www-Authenticate": "Keystone uri=''"})
+        if container in self.closed:
+            return text_answer(403, "Forbidden")
+        return None if container in self.containers else text_answer(404, "Not Found")
 
     # --- identity ---------------------------------------------------------------------------------
 
@@ -221,7 +227,7 @@ def _md5(data: bytes) -> str:
 
 def _put(request: Received, body: bytes, objects: dict[str, Stored], name: str) -> Answer:
     condition = request.headers.get("if-none-match")
-    if condition not in {None, "*"}:
+    if condition not in {None, "*"} or len(name.encode()) > _LONGEST_NAME:
         return text_answer(400, "Bad Request")
     if condition == "*" and name in objects:
         return text_answer(412, "Precondition Failed")

@@ -25,6 +25,7 @@ class TokenService(FileService):
 
     Attributes:
         lifetime: Seconds that a token is said to live; None says nothing.
+        token_type: Of its tokens; None says nothing.
         given: All tokens, in the order in which they were given.
         good: Those that the file service takes now.
         scopes: What was asked for, with each token.
@@ -32,7 +33,8 @@ class TokenService(FileService):
 
     def __init__(self, *, tls: bool = False) -> None:
         super().__init__(token=None, tls=tls)
-        self.lifetime: int | str | None = 3600
+        self.lifetime: object = 3600
+        self.token_type: object = "bearer"
         self.given: list[str] = []
         self.good: set[str] = set()
         self.scopes: list[str | None] = []
@@ -76,7 +78,8 @@ class TokenService(FileService):
         self.given.append(token)
         self.good.add(token)
         told = {} if self.lifetime is None else {"expires_in": self.lifetime}
-        said = {"access_token": token, "token_type": "bearer", **told}
+        typed = {} if self.token_type is None else {"token_type": self.token_type}
+        said = {"access_token": token, **typed, **told}
         return json_answer(200, said, {"Cache-Control": "no-store"})
 
 

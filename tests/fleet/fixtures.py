@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.fleet.azurite import Azurite, serve_azurite
 from tests.fleet.dav import Dav, serve_apache, serve_wsgidav
+from tests.fleet.gcs import GcsEmulator, serve_gcs
 from tests.fleet.mitm import Mitm, serve_mitm
 from tests.fleet.moto import Moto, shared_moto
 from tests.fleet.nginx import Nginx, serve_nginx
 from tests.fleet.pki import Pki, create_pki
 from tests.fleet.process import MissingServerError
+from tests.fleet.rclone import Rclone, serve_rclone
 from tests.fleet.recorder import Recorder, serve_recorder
 from tests.fleet.registry import Registry, serve_registry
 from tests.fleet.swift import Swift, serve_swift
@@ -102,6 +105,27 @@ def wsgidav(fleet_directory: Path) -> Iterator[Dav]:
 def swift(fleet_directory: Path) -> Iterator[Swift]:
     """Object storage with its own API and S3."""
     with required(), serve_swift(fleet_directory / "swift") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite(fleet_directory: Path) -> Iterator[Azurite]:
+    """Azure Blob Storage that verifies each signature."""
+    with required(), serve_azurite(fleet_directory / "azurite") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs(fleet_directory: Path) -> Iterator[GcsEmulator]:
+    """Google's Cloud Storage, which asks for no token."""
+    with required(), serve_gcs(fleet_directory / "gcs") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone(fleet_directory: Path) -> Iterator[Rclone]:
+    """S3 with folders of a directory as buckets."""
+    with required(), serve_rclone(fleet_directory / "rclone") as server:
         yield server
 
 

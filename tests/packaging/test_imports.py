@@ -10,8 +10,9 @@ from importlib import metadata
 import pytest
 
 VENDORS = [
-    "azure", "boto3", "botocore", "cryptography", "google.auth", "google.cloud", "grpc", "hvac",
-    "jeepney", "keyring", "msal", "onepassword", "prefect", "requests", "secretstorage", "urllib3",
+    "aiohttp", "azure", "boto3", "botocore", "cryptography", "google.auth", "google.cloud", "grpc",
+    "hvac", "jeepney", "keyring", "msal", "onepassword", "prefect", "requests", "secretstorage",
+    "urllib3",
 ]  # fmt: skip
 """What extras bring, and what these bring along."""
 

@@ -103,6 +103,7 @@ class TestContract(PresetSuite):
             odd_keys=KEYS,
             refused_keys=REFUSED_KEYS,
             trouble=lambda status: fake.inject(Answer(status)),
+            lose=fake.lose_answer,
         )
 
 
@@ -116,10 +117,14 @@ class TestContractByChecksum(PresetSuite):
             storage=make(checksum_deploy=True, key="a b/${artifact.key}.bin"),
             secrets=SECRETS,
             wrong={"ARTIFACTORY_TOKEN": canary()},
+            forbidden=make(repository="hidden", checksum_deploy=True),
+            elsewhere=make(repository="nobody-has-made-this", checksum_deploy=True),
             create_only=False,
             replaces=False,
             odd_keys=KEYS,
+            refused_keys=("line\nbreak", "nul\0", "../up", "a/./b", "/a", "a//b", "a;b=c"),
             trouble=lambda status: fake.inject(Answer(status)),
+            lose=fake.lose_answer,
         )
 
 
@@ -199,6 +204,16 @@ class TestStore:
         fake.inject(json_answer(201, item))
         assert kind is type(caught(lambda: make().put(b"x", "k")))
 
+    @pytest.mark.parametrize("size", [None, 1, "one", True])
+    @pytest.mark.usefixtures("_sending")
+    def test_an_answer_without_a_size_is_enough(
+        self, fake: FakeArtifactory, make: Make, size: object
+    ) -> None:
+        """The checksums are right; a size counts where it is one."""
+        item = {"checksums": {"sha256": File(b"x").checksums["sha256"].upper()}, "size": size}
+        fake.inject(json_answer(201, item))
+        assert File(b"x").checksums["sha1"] == make().put(b"x", "k").version
+
     @pytest.mark.usefixtures("_sending")
     def test_a_login_page_is_no_success(self, fake: FakeArtifactory, make: Make) -> None:
         """Neither for a store nor for a fetch, a question or a list."""
@@ -242,6 +257,16 @@ class TestStore:
         with HTTPX.sending(SECRETS, attempts=2):
             error = caught(lambda: make().put(b"31 rows", "k"))
         assert (PermissionDeniedError, b"others") == (type(error), fake.read("k"))
+
+    @pytest.mark.usefixtures("_sending")
+    def test_the_same_bytes_of_somebody_else_are_a_refusal(
+        self, fake: FakeArtifactory, make: Make
+    ) -> None:
+        """The first attempt was refused, so it has not stored them."""
+        fake.may_overwrite = False
+        fake.files["generic", "k"] = File(b"31 rows")
+        error = caught(lambda: make().put(b"31 rows", "k"))
+        assert (PermissionDeniedError, 1) == (type(error), len(fake.requests))
 
     @pytest.mark.usefixtures("_sending")
     def test_a_file_of_many_megabytes(
@@ -299,6 +324,26 @@ class TestRefusals:
         fake.inject(json_answer(status, said))
         error = caught(lambda: make().put(b"x", "k"))
         assert (kind, False) == (type(error), "Zaphod" in f"{error} {error!r}")
+
+    @pytest.mark.usefixtures("_sending")
+    def test_of_a_deletion(self, fake: FakeArtifactory, make: Make) -> None:
+        """The words of a store are not those of a deletion, though the right is the same."""
+        fake.files["generic", "k"] = File(b"1")
+        said = {"errors": [{"status": 403, "message": "'builder' needs DELETE permission"}]}
+        fake.inject(lambda one: json_answer(403, said) if one.method == "DELETE" else None, times=2)
+        with pytest.raises(PermissionDeniedError, match="may not do this there"):
+            make().delete("k")
+        assert b"1" == fake.read("k")
+
+    @pytest.mark.parametrize(
+        "errors", [None, "text", [None], [{"message": None}], [{"message": 7}], {"message": "x"}]
+    )
+    @pytest.mark.usefixtures("_sending")
+    def test_of_an_odd_form(self, fake: FakeArtifactory, make: Make, errors: object) -> None:
+        """The status tells enough."""
+        fake.inject(json_answer(403, {"errors": errors}))
+        with pytest.raises(PermissionDeniedError, match="may not do this there"):
+            make().put(b"x", "k")
 
     @pytest.mark.usefixtures("_sending")
     def test_of_a_list(self, fake: FakeArtifactory, make: Make) -> None:
@@ -361,9 +406,42 @@ class TestWhatIsThere:
         self, fake: FakeArtifactory, make: Make, folder: object
     ) -> None:
         """However they are told from files."""
-        files = [{"uri": "/a", "folder": folder}, {"uri": "/a/b"}, {"uri": None}, "c"]
+        files = [{"uri": "/a", "folder": folder}, {"uri": "/a/b"}, {"uri": "/c", "folder": None}]
         fake.inject(json_answer(200, {"files": files}))
-        assert ["a/b"] == make().list()
+        assert ["a/b", "c"] == make().list()
+
+    @pytest.mark.parametrize(
+        "files", [None, "a", {"uri": "/a"}, ["a"], [None], [{}], [{"uri": None}], [{"uri": True}]]
+    )
+    @pytest.mark.usefixtures("_sending")
+    def test_what_is_no_list_is_refused(
+        self, fake: FakeArtifactory, make: Make, files: object
+    ) -> None:
+        """A file that is left out would seem to be gone."""
+        fake.inject(json_answer(200, {"files": files}))
+        with pytest.raises(UnexpectedAnswerError, match="with no list of files"):
+            make().list()
+
+    @pytest.mark.parametrize(
+        "item",
+        [
+            [],
+            {"children": None},
+            {"checksums": {"sha1": "0" * 39}},
+            {"checksums": {"sha1": None}},
+            {"checksums": {"sha1": "0" * 40}, "mimeType": TOKEN},
+        ],
+        ids=["array", "no folder", "short", "null", "echo"],
+    )
+    @pytest.mark.usefixtures("_sending")
+    def test_what_is_neither_file_nor_folder(
+        self, fake: FakeArtifactory, make: Make, item: object
+    ) -> None:
+        """Where headers do not tell, the storage API must."""
+        fake.inject(Answer(200))
+        fake.inject(json_answer(200, item), path="/artifactory/api/storage")
+        error = caught(lambda: make().stat("k"))
+        assert (UnexpectedAnswerError, False) == (type(error), TOKEN in f"{error!r}")
 
     @pytest.mark.parametrize("spelled", ["as texts", ""])
     @pytest.mark.usefixtures("_sending")
@@ -526,6 +604,11 @@ class TestDefinition:
             {"properties": {"a;b": "c"}},
             {"properties": {"a": ""}},
             {"properties": {"a": "${"}},
+            {"properties": {"a": "b\nc"}},
+            {"key": "a\nb"},
+            {"url": "https://"},
+            {"url": "https://example.com#a"},
+            {"url": "https://example.com/a;b"},
             {"auth": {"type": "api_key", "name": "X-Explode-Archive", "key": "${A}"}},
             {"auth": {"type": "api_key", "name": "x-checksum-deploy", "key": "${A}"}},
             {"auth": {"type": "nobody"}},
@@ -566,9 +649,65 @@ class TestDefinition:
 
         flow.__name__ = "a\nb"
         storage.add_flow(flow)
-        with HTTPX.sending(SECRETS), pytest.raises(ConfigurationError, match="control"):
+        with HTTPX.sending(SECRETS), pytest.raises(ConfigurationError, match="control") as raised:
             storage.build()
-        assert [] == fake.requests
+        assert ("properties", []) == (raised.value.path, fake.requests)
+
+
+PUT = "PUT {base}/generic/${{artifact.key|path}} answered"
+LINES: dict[str, tuple[dict[str, Any], dict[str, str], str, str, str]] = {
+    "no such repository": (
+        {"repository": "missing"}, SECRETS, "k",
+        "PUT {base}/missing/${{artifact.key|path}} answered 404: there is no such repository",
+        ("are url and repository right? The url ends with /artifactory, and what a credential may "
+        "not see can be missing"),
+    ),
+    "no name of one": (
+        {"repository": "a/b"}, SECRETS, "k",
+        "repository: it is no key of a repository: letters, digits and . _ -", "None",
+    ),
+    "no credential": (
+        {}, {}, "k", "${{ARTIFACTORY_TOKEN}} is missing (asked: mapping)",
+        ("set the environment variable ARTIFACTORY_TOKEN, or add it to another of those asked; "
+        "'webhook-storage check' shows what each of them answers"),
+    ),
+    "wrong credential": (
+        {}, {"ARTIFACTORY_TOKEN": "wrong-token"}, "k",
+        f"{PUT} 401: the credential is missing, wrong or expired",
+        "is it what auth says, a token as bearer, user and password as basic, or an API key?",
+    ),
+    "wrong place": (
+        {"repository": "hidden"}, SECRETS, "k",
+        ("PUT {base}/hidden/${{artifact.key|path}} answered 403: the credential may not do this "
+        "there"),
+        "may it deploy to the repository, and do the repository's patterns take the path?",
+    ),
+    "line break": (
+        {}, SECRETS, "a\nb",
+        "key: ${{artifact.key}} has a control character, which no object's name can hold",
+        "store it under another key",
+    ),
+    "checksum": (
+        {}, SECRETS, "a.sha1",
+        "key: the key ends with .sha1, which is the checksum of another file",
+        "store it under another key",
+    ),
+    "empty segment": (
+        {}, SECRETS, "a//b", "key: the key has an empty segment, which Artifactory drops",
+        "store it under another key",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_bad_input_ends_in_one_line(fake: FakeArtifactory, make: Make, name: str) -> None:
+    """With a hint at what to do."""
+    options, secrets, key, line, hint = LINES[name]
+    with HTTPX.sending(secrets):
+        error = caught(lambda: make(**options).put(b"x", key))
+    assert isinstance(error, WebhookStorageError)
+    assert (line.format(base=fake.base), hint) == (str(error), str(error.hint))
+    assert {} == fake.files
 
 
 class TestWebhook:

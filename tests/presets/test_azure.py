@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
-from azure.storage.blob import ContainerClient, ContainerSasPermissions, generate_container_sas
+from azure.storage.blob import (
+    BlobBlock,
+    ContainerClient,
+    ContainerSasPermissions,
+    generate_container_sas,
+)
 
 from tests.fakes.http import Answer
 from tests.fakes.relay import Relay
@@ -18,7 +26,7 @@ from tests.leaks.channels import hits, of_error, of_object
 from tests.sending.support import HTTPX, MODES, Mode, caught
 from webhook_storage import LiteralSecretWarning, Sender, Storage, Webhook
 from webhook_storage.artifact import BytesBody
-from webhook_storage.contracts import Request, StoreOptions
+from webhook_storage.contracts import Request, Response, StoreOptions
 from webhook_storage.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -27,6 +35,7 @@ from webhook_storage.errors import (
     ObjectExistsError,
     ObjectNotFoundError,
     PermissionDeniedError,
+    RedirectRefusedError,
     ResponseError,
     SecretError,
     ServerError,
@@ -37,6 +46,7 @@ from webhook_storage.policy import Policy
 from webhook_storage.resolution import Resolution
 from webhook_storage.sender import current_sender
 from webhook_storage_presets.azure import LARGEST, Azure
+from webhook_storage_presets.azure.answers import refusal
 from webhook_storage_presets.azure.listing import list_keys
 from webhook_storage_presets.keys import Listed
 from webhook_storage_resolvers.mapping import MappingResolver
@@ -46,6 +56,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.fleet.azurite import Azurite
+    from tests.fleet.fixtures import StartTcpFault
 
 Make = Callable[..., Azure]
 
@@ -161,7 +172,7 @@ class TestArtifacts:
         "key",
         [
             "a b", "a+b", "é", "日本", "a%b", "a%25b", "a%2Fb", "a//b", "/lead", "a?b", "a#b",
-            "a&b=c", "a'b(c)!*", "a;b", "a:b@c$d,e", "~t", "trailing ", " leading", "x" * 200,
+            "a&b=c", "a'b(c)!*", "a;b", "a:b@c$d,e", "~t", "trailing ", " leading", "x" * 1024,
             "${X}", "$$",
         ],
     )  # fmt: skip
@@ -175,7 +186,10 @@ class TestArtifacts:
         assert not storage.exists(key)
 
     @sending
-    @pytest.mark.parametrize("key", ["a\\b", "a\nb", "a/../b", "a\ufffeb", "x" * 1025])
+    @pytest.mark.parametrize(
+        "key",
+        ["a\\b", "a\nb", "a/../b", "a\ufffeb", "a\x81", "x" * 1025, "a.", "a./b", "a/...", "x./."],
+    )
     def test_a_key_that_cannot_be_is_refused(self, make: Make, key: str) -> None:
         """Before anything is sent, in one line."""
         with pytest.raises(ConfigurationError) as caught_:
@@ -227,6 +241,21 @@ class TestArtifacts:
             assert settings.content_md5 is not None
 
     @sending
+    def test_a_page_is_an_artifact_too(self, make: Make) -> None:
+        """It is no login page, wherever it was stored as one."""
+        storage = make(content_type="text/html")
+        storage.put(b"<html>31 rows</html>", "a")
+        assert b"<html>31 rows</html>" == storage.get("a")
+
+    @sending
+    def test_metadata_of_any_name_is_signed(self, make: Make, container: ContainerClient) -> None:
+        """The service sorts them by its own rule before it compares the signature."""
+        metadata = dict.fromkeys(("a", "a1", "a_b", "ab", "A2", "_a", "__"), "x")
+        make(metadata=metadata).put(b"", "a")
+        found = container.get_blob_client("a").get_blob_properties().metadata
+        assert {name.lower() for name in metadata} == {name.lower() for name in found or {}}
+
+    @sending
     def test_a_flow_is_under_its_slug_and_the_time(
         self, make: Make, container: ContainerClient
     ) -> None:
@@ -258,11 +287,11 @@ class TestArtifacts:
         self, make: Make, azurite: Azurite, container: ContainerClient
     ) -> None:
         """Goes to the host of the connection string, and is not in the receipt."""
-        storage = make(key="${TEAM}/${artifact.key}")
+        storage = make(key="of.${TEAM}/${artifact.key}")
         with HTTPX.sending({**secrets(azurite), "TEAM": "team-canary"}):
             receipt = storage.put(b"31 rows", "a")
             assert (b"31 rows", ["a"]) == (storage.get(receipt), storage.list())
-        assert ["team-canary/a"] == list(container.list_blob_names())
+        assert ["of.team-canary/a"] == list(container.list_blob_names())
         assert "canary" not in receipt.model_dump_json()
 
     @sending
@@ -384,6 +413,49 @@ class TestBlocks:
         assert (8, 8) == (len(names), len({*names}))
 
     @sending
+    def test_who_is_overtaken_is_told(
+        self, relayed: Make, relay: Relay, container: ContainerClient
+    ) -> None:
+        """A blob that somebody makes meanwhile takes the blocks of all others away."""
+        theirs: list[bytes] = []
+
+        def overtake(request: Any) -> None:
+            if request.query.get("comp") == "blocklist" and not theirs:
+                theirs.append(b"theirs")
+                blob = container.get_blob_client("a")
+                blob.stage_block("x" * 24, theirs[0])
+                blob.commit_block_list([BlobBlock("x" * 24)])
+
+        relay.inject(overtake, times=None)
+        with pytest.raises(ConflictError, match="not those that are there"):
+            relayed(**BLOCKS).put(BIG, "a")
+        assert b"theirs" == container.download_blob("a").readall()
+
+    @sending
+    def test_many_blocks_that_wait_are_read(
+        self, relayed: Make, relay: Relay, tmp_path: Path
+    ) -> None:
+        """Those of other uploads among them."""
+        storage, resume = relayed(**BLOCKS, parallel=1), tmp_path / "resume"
+        relay.inject(
+            lambda request: Answer(403) if request.query.get("comp") == "blocklist" else None,
+            times=None,
+        )
+        with pytest.raises(PermissionDeniedError):
+            storage.put(BIG, "a", resume=resume)
+        relay.clear_faults()
+        sent = [request.query["blockid"] for request in relay.requests if len(request.query) == 2]
+        names = "".join(
+            f"<Block><Name>{name}</Name><Size>1</Size></Block>"
+            for name in [*(["b3RoZXI="] * 70_000), *sent]
+        )
+        text = f"<BlockList><UncommittedBlocks>{names}</UncommittedBlocks></BlockList>"
+        relay.inject(Answer(200, text.encode()))
+        relay.requests.clear()
+        storage.put(BIG, "a", resume=resume)
+        assert ["GET", "PUT"] == [request.method for request in relay.requests]
+
+    @sending
     def test_an_upload_goes_on(self, relayed: Make, relay: Relay, tmp_path: Path) -> None:
         """Blocks that are there are not sent again."""
         storage, resume = relayed(**BLOCKS, parallel=1), tmp_path / "resume"
@@ -477,6 +549,19 @@ class TestDamage:
         assert 5 == len(relay.requests)
 
     @sending
+    def test_a_download_that_breaks_off_goes_on(
+        self, make: Make, azurite: Azurite, tcpfault: StartTcpFault
+    ) -> None:
+        """The rest is asked for, with a signature of its own."""
+        make().put(BIG, "a")
+        fault = tcpfault(
+            int(azurite.origin.rpartition(":")[2]), "cut", after=len(BIG) // 2, times=1
+        )
+        endpoint = f"http://127.0.0.1:{fault.port}/{azurite.account}"
+        assert BIG == make(account_key="${KEY}", endpoint=endpoint).get("a")
+        assert fault.answered < 2 * len(BIG)
+
+    @sending
     def test_bytes_that_change_on_the_way_back(self, make: Make, azurite: Azurite) -> None:
         """The MD5 that is kept with a blob finds it."""
 
@@ -567,6 +652,76 @@ class TestCredentials:
         assert sas.rpartition("sig=")[2] not in f"{error} {error.hint}"  # type: ignore[attr-defined]
         assert [] == list(container.list_blob_names())
 
+    @modes
+    @pytest.mark.parametrize("operation", ["put", "get", "exists", "list"])
+    @pytest.mark.parametrize("form", ["field", "connection string"])
+    def test_a_shared_access_signature_that_has_ended_is_asked_for_again(
+        self,
+        mode: Mode,
+        make: Make,
+        azurite: Azurite,
+        container: ContainerClient,
+        operation: str,
+        form: str,
+    ) -> None:
+        """Somebody has renewed it meanwhile; the request is sent once more, with the new one."""
+        container.upload_blob("a", b"31 rows")
+        queries = [sas_of(azurite, container, "rwdl", hours=hours) for hours in (-1, 1)]
+        texts = queries
+        if form == "connection string":
+            texts = [f"BlobEndpoint={azurite.url};SharedAccessSignature={sas}" for sas in queries]
+        held = {"S": texts[0]}
+
+        class Renewed(MappingResolver):
+            def resolve(self, references: Any, deadline: Any) -> Any:
+                found = MappingResolver(held).resolve(references, deadline)
+                held["S"] = texts[1]
+                return found
+
+        field = "sas" if form == "field" else "connection_string"
+        arguments = {"put": (b"31 rows", "a"), "list": ()}.get(operation, ("a",))
+        with mode.sending(resolver=Renewed({})):
+            assert mode.call(make(**{field: "${S}"}), operation, *arguments)
+
+    @sending
+    @pytest.mark.parametrize("shown", ["as it was sent", "decoded"])
+    def test_a_signature_that_a_server_repeats_alone_is_not_shown(
+        self, make: Make, relay: Relay, azurite: Azurite, container: ContainerClient, shown: str
+    ) -> None:
+        """Neither in an error nor in a list: it is worth as much as the whole query."""
+        sas = sas_of(azurite, container, "rwdl")
+        sent = sas.rpartition("sig=")[2]
+        signature = unquote(sent) if shown == "decoded" else sent
+        storage = make(sas="${SAS}", endpoint=f"{relay.url}/{azurite.account}")
+        page = (
+            f"<EnumerationResults><Blobs><Blob><Name>{signature}</Name></Blob></Blobs>"
+            "</EnumerationResults>"
+        )
+        with HTTPX.sending({"SAS": sas}):
+            relay.inject(Answer(500, f"refused: sig={signature}".encode()))
+            errors = [caught(lambda: storage.get("a"))]
+            relay.inject(Answer(200, page.encode()))
+            errors.append(caught(storage.list))
+        assert [ServerError, UnexpectedAnswerError] == [*map(type, errors)]
+        assert not any(signature in text for error in errors for text in map(str, of_error(error)))
+
+    def test_a_connection_string_goes_nowhere_else(
+        self, make: Make, relay: Relay, azurite: Azurite, container: ContainerClient
+    ) -> None:
+        """Whatever place a definition says: it is that of the connection string or none."""
+        sas = sas_of(azurite, container, "rwdl")
+        texts = [
+            azurite.connection_string,
+            f"BlobEndpoint={azurite.url};SharedAccessSignature={sas}",
+        ]
+        storage = make(connection_string="${CS}", endpoint=f"{relay.url}/{azurite.account}")
+        for text in texts:
+            with HTTPX.sending({"CS": text}):
+                error = caught(lambda: storage.put(b"31 rows", "a"))
+            assert isinstance(error, ConfigurationError)
+            assert "leads to another place" in str(error)
+        assert [] == relay.requests
+
     @sending
     @pytest.mark.parametrize("operation", ["get", "exists", "delete"])
     def test_nobody_may_do_nothing(self, make: Make, operation: str) -> None:
@@ -596,15 +751,26 @@ class TestCredentials:
             error = caught(lambda: make(connection_string="${CS:-}").get("a"))
         assert isinstance(error, (ConfigurationError, SecretError))
 
-    def test_a_policy_holds_for_the_host_in_it(self, make: Make, azurite: Azurite) -> None:
-        """A connection string that may go to Azure only goes nowhere else."""
+    @pytest.mark.parametrize("field", ["connection_string", "account_key", "sas"])
+    def test_a_policy_holds_for_the_host(
+        self, make: Make, relay: Relay, azurite: Azurite, field: str
+    ) -> None:
+        """What may go to Azure only goes nowhere else, wherever the place is from."""
+        texts = {
+            "connection_string": azurite.connection_string.replace(azurite.origin, relay.url),
+            "account_key": azurite.key,
+            "sas": "sv=1&sig=c2ln",
+        }
+        endpoint = {"endpoint": f"{relay.url}/{azurite.account}"}
+        storage = make(**{field: "${S}"}, **({} if field == "connection_string" else endpoint))
         resolution = Resolution(
-            [MappingResolver(secrets(azurite))], policy=Policy(hosts={"CS": ["*.windows.net"]})
+            [MappingResolver({"S": texts[field]})], policy=Policy(hosts={"S": ["*.windows.net"]})
         )
         with Sender(secrets=resolution):
-            error = caught(lambda: make().put(b"", "a"))
+            error = caught(lambda: storage.put(b"", "a"))
         assert isinstance(error, (ConfigurationError, SecretError))
-        assert "CS" in str(error)
+        assert "${S}" in str(error)
+        assert [] == relay.requests
 
     def test_nothing_of_a_secret_is_shown(self, make: Make, azurite: Azurite) -> None:
         """Not by the storage, an error, or a receipt; the key and the string are canaries."""
@@ -629,7 +795,7 @@ class TestAnswers:
             (400, "InvalidMd5", IntegrityError, "alters"),
             (400, "OutOfRangeInput", ResponseError, "1,024"),
             (400, "Unheard", ResponseError, "code"),
-            (403, "AuthenticationFailed", AuthenticationError, "clock"),
+            (403, "AuthenticationFailed", AuthenticationError, "not expired"),
             (403, "AuthorizationPermissionMismatch", PermissionDeniedError, "Data Contributor"),
             (403, "AuthorizationFailure", PermissionDeniedError, "firewall"),
             (401, "InvalidAuthenticationInfo", AuthenticationError, "expired"),
@@ -675,6 +841,32 @@ class TestAnswers:
         assert "canary" not in str(error)
 
     @sending
+    @pytest.mark.parametrize(
+        ("condition", "kind"),
+        [({"if_absent": True}, ObjectExistsError), ({"if_unchanged": '"0x1"'}, ConflictError)],
+    )
+    def test_a_condition_that_does_not_hold(
+        self, relayed: Make, relay: Relay, condition: dict[str, Any], kind: type[Exception]
+    ) -> None:
+        """Azure says 412 of either, and sometimes 409."""
+        relay.inject(Answer(412, b"", {"x-ms-error-code": "ConditionNotMet"}), times=None)
+        assert kind is type(caught(lambda: relayed().put(b"31 rows", "a", **condition)))
+
+    @sending
+    def test_a_code_in_something_else_is_none(self, relayed: Make, relay: Relay) -> None:
+        """A proxy has words of its own."""
+        relay.inject(Answer(409, b"<Page><Code>Canary</Code></Page>"), times=None)
+        assert "Canary" not in str(caught(lambda: relayed().put(b"31 rows", "a")))
+
+    @sending
+    def test_a_signature_follows_no_redirect(self, relayed: Make, relay: Relay) -> None:
+        """Not even on the same host: Azure sends none."""
+        relay.inject(Answer(307, b"", {"Location": "/elsewhere"}))
+        with pytest.raises(RedirectRefusedError):
+            relayed().put(b"31 rows", "a")
+        assert 1 == len(relay.requests)
+
+    @sending
     def test_a_proxy_in_between(self, relayed: Make, relay: Relay) -> None:
         """A success without an ETag, and a list that is none, are no Azure's."""
         storage = relayed()
@@ -682,6 +874,91 @@ class TestAnswers:
             relay.inject(Answer(200, b"<p>welcome</p>"))
             with pytest.raises(UnexpectedAnswerError):
                 action()
+
+    @sending
+    @pytest.mark.parametrize(
+        ("operation", "answer"),
+        [
+            ("put", Answer(200, b"<p>welcome</p>", {"ETag": "x"})),
+            ("put", Answer(201)),
+            ("exists", Answer(200)),
+            ("exists", Answer(203, b"", {"ETag": "x"})),
+            ("get", Answer(203, b"<p>welcome</p>", {"ETag": "x"})),
+            ("delete", Answer(200, b"<p>welcome</p>")),
+        ],
+        ids=["page", "no ETag", "nothing", "no answer", "altered", "not deleted"],
+    )
+    def test_a_success_of_somebody_else(
+        self, relayed: Make, relay: Relay, operation: str, answer: Answer
+    ) -> None:
+        """A proxy that says yes to everything has stored and deleted nothing."""
+        relay.inject(answer)
+        arguments = (b"31 rows", "a") if operation == "put" else ("a",)
+        error = caught(lambda: getattr(relayed(), operation)(*arguments))
+        assert isinstance(error, UnexpectedAnswerError)
+        assert "a proxy in between" in (error.hint or "")
+
+    @sending
+    @pytest.mark.parametrize("comp", ["block", "blocklist"])
+    def test_a_success_of_somebody_else_in_the_middle(
+        self, relayed: Make, relay: Relay, comp: str
+    ) -> None:
+        """Blocks are no exception."""
+        relay.inject(
+            lambda request: Answer(200) if request.query.get("comp") == comp else None, times=None
+        )
+        with pytest.raises(UnexpectedAnswerError, match="answered 200"):
+            relayed(**BLOCKS).put(BIG, "a")
+
+    @pytest.mark.parametrize(
+        ("minutes", "hint"),
+        [(-16, "set the clock"), (16, "set the clock"), (14, "not expired"), (None, "not expired")],
+    )
+    @pytest.mark.parametrize("code", ["AuthenticationFailed", "AuthorizationPermissionMismatch"])
+    def test_a_clock_that_is_wrong(self, code: str, minutes: int | None, hint: str) -> None:
+        """The service says its own time with the refusal, and more than a quarter is too much."""
+        headers = {"x-ms-error-code": code, "date": "no date"}
+        if minutes is not None:
+            date = datetime.now(UTC) + timedelta(minutes=minutes)
+            headers["date"] = format_datetime(date, usegmt=True)
+        request = Request(method="PUT", url="https://acct.blob.core.windows.net/flows/a")
+        error = refusal(request, Response(status=403, headers=headers))
+        forbidden = code == "AuthorizationPermissionMismatch"
+        kind = PermissionDeniedError if forbidden else AuthenticationError
+        assert (kind, True) == (
+            type(error),
+            ("a role for data" if forbidden else hint) in (error.hint or ""),
+        )
+
+    @sending
+    def test_pages_that_follow_each_other_for_ever(self, relayed: Make, relay: Relay) -> None:
+        """Also when it is not the same one twice running."""
+        markers = itertools.cycle("xyz")
+        text = "<EnumerationResults><Blobs/><NextMarker>{}</NextMarker></EnumerationResults>"
+        relay.inject(lambda _: Answer(200, text.format(next(markers)).encode()), times=None)
+        with pytest.raises(UnexpectedAnswerError, match="same page"):
+            relayed().list()
+        assert 4 == len(relay.requests)
+
+    @sending
+    def test_names_that_xml_cannot_hold(self, relayed: Make, relay: Relay) -> None:
+        """They are percent-encoded, and say so; a percent sign of any other name is its own."""
+        blobs = (
+            '<Blob><Name Encoded="true">a%25b%EF%BF%BF%20c</Name></Blob>'
+            '<Blob><Name Encoded="false">d%25</Name></Blob><Blob><Name>e%25 </Name></Blob>'
+        )
+        page = f"<EnumerationResults><Blobs>{blobs}</Blobs></EnumerationResults>"
+        relay.inject(Answer(200, page.encode()))
+        assert ["a%b\uffff c", "d%25", "e%25 "] == relayed().list()
+
+    @sending
+    @pytest.mark.parametrize("name", ['<Name Encoded="true">%FF</Name>', "<Name/>", ""])
+    def test_a_name_that_is_none(self, relayed: Make, relay: Relay, name: str) -> None:
+        """Is not left out of a list."""
+        page = f"<EnumerationResults><Blobs><Blob>{name}</Blob></Blobs></EnumerationResults>"
+        relay.inject(Answer(200, page.encode()))
+        with pytest.raises(UnexpectedAnswerError, match="a name that cannot be read"):
+            relayed().list()
 
     @sending
     def test_a_list_without_end(self, relayed: Make, relay: Relay) -> None:
@@ -747,6 +1024,8 @@ class TestDefinition:
             ({"account": "acct", "key": "a/"}, "ends with a name"),
             ({"account": "acct", "key": "a\\${artifact.key}"}, "backslash"),
             ({"account": "acct", "metadata": {"a-b": "c"}}, "underscores"),
+            ({"endpoint": "https://h/acct?sv=1"}, "without a query"),
+            ({"endpoint": "https://h/acct#a"}, "without a query"),
         ],
     )
     def test_what_makes_no_sense_is_refused(self, fields: dict[str, Any], why: str) -> None:
@@ -816,9 +1095,10 @@ class TestWebhook:
     def test_a_shared_access_signature_is_a_placeholder(
         self, make: Make, azurite: Azurite, container: ContainerClient
     ) -> None:
-        """In the URL, at the end."""
+        """It is put behind the URL when a request is sent."""
         webhook = make(sas="${SAS}").as_webhook()
-        assert str(webhook.build_request_kwargs["url"]).endswith("/${artifact.key|path}?${SAS}")
+        auth = webhook.build_request_kwargs["auth"]
+        assert {"type": "azure_sas", "sas": "${SAS}"} == auth
         with HTTPX.sending({"SAS": sas_of(azurite, container, "rw")}):
             webhook.put(b"31 rows", "a")
             assert b"31 rows" == webhook.get("a")

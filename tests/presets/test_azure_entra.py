@@ -222,6 +222,15 @@ def test_a_principal_by_placeholders(login: Login, blobs: TokenBlobs) -> None:
     assert {"/flows/a": b"31 rows"} == blobs.blobs
 
 
+@pytest.mark.parametrize("stem", ["with blank", "é", "x" * 16385])
+def test_a_token_that_no_header_takes(monkeypatch: pytest.MonkeyPatch, stem: str) -> None:
+    """Is told of as none, in our own words."""
+    with Login(token_stem=stem) as login, FakeMachine(login) as machine:
+        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", machine.url)
+        error = caught(lambda: log_in(Entra(credential="managed_identity")))
+    assert "Microsoft Entra gives no token, by managed_identity" == str(error)
+
+
 def test_it_is_found_by_its_type() -> None:
     """As any company's own."""
     auth = Entra(credential="managed_identity", client_id="an-id")

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from azure.storage.blob._shared.authentication import _storage_header_sort
 
 from tests.sending.support import caught
 from webhook_storage import LiteralSecretWarning
@@ -16,6 +17,7 @@ from webhook_storage.contracts import Access, Request, Wanted, WireRequest
 from webhook_storage.errors import ConfigurationError
 from webhook_storage.secret import SecretValue
 from webhook_storage_presets.azure.connection import read
+from webhook_storage_presets.azure.sas import AzureSas
 from webhook_storage_presets.azure.signing import AzureSharedKey, string_to_sign
 
 if TYPE_CHECKING:
@@ -110,19 +112,42 @@ def test_what_a_proxy_may_change_is_not_signed() -> None:
     assert one["Authorization"] == other["Authorization"]
 
 
+def test_a_version_of_the_definition_is_kept() -> None:
+    """Who names one wants that one."""
+    assert "2023-11-03" == signed("GET", "/c/b", x_ms_version="2023-11-03")["x-ms-version"]
+
+
+def test_a_url_without_a_path_is_signed_with_one() -> None:
+    """As it is sent."""
+    wire = WireRequest(method="GET", url=f"{ORIGIN}?comp=list", headers=[])
+    assert "/acct/\ncomp:list" in string_to_sign(wire, "acct")
+
+
+def test_headers_are_sorted_as_words() -> None:
+    """As the vendor's SDK does: an underscore before digits, digits before letters."""
+    names = ["a", "a1", "a_b", "ab", "a_", "b", "_a", "x9y", "x_y"]
+    headers = [(f"x-ms-meta-{name}", "") for name in names]
+    text = string_to_sign(WireRequest(method="PUT", url=f"{ORIGIN}/c/b", headers=headers), "acct")
+    found = [line[10:-1] for line in text.split("\n") if line.startswith("x-ms-meta-")]
+    theirs = [name[10:] for name, _ in _storage_header_sort(headers)]
+    assert ["_a", "a", "a_", "a_b", "a1", "ab", "b", "x_y", "x9y"] == theirs == found
+
+
 def test_the_string_of_the_specification() -> None:
     """Each header has its line, and the query is decoded and sorted."""
     headers = [
         ("x-ms-version", "2021-12-02"),
         ("X-Ms-Date", "now"),
         ("Content-Length", "0"),
-        ("Range", "bytes=1-"),
+        ("Range", " bytes=1- "),
+        ("x-ms-meta-a", " b c "),
     ]
     url = f"{ORIGIN}/c/a%20b?marker=2%2B%20x&comp=list&Prefix="
     wire = WireRequest(method="PUT", url=url, headers=headers)
     expected = [
         "PUT", "", "", "", "", "", "", "", "", "", "", "bytes=1-", "x-ms-date:now",
-        "x-ms-version:2021-12-02", "/acct/c/a%20b", "comp:list", "marker:2+ x", "prefix:",
+        "x-ms-meta-a:b c", "x-ms-version:2021-12-02", "/acct/c/a%20b", "comp:list", "marker:2+ x",
+        "prefix:",
     ]  # fmt: skip
     assert expected == string_to_sign(wire, "acct").split("\n")
 
@@ -152,6 +177,7 @@ class TestConnectionStrings:
             (FULL, "acct.blob.core.windows.net"),
             (f"{FULL};BlobEndpoint=http://127.0.0.1:10000/acct", "127.0.0.1"),
             (f"{FULL};BlobEndpoint=http://[::1]:10000/acct", "::1"),
+            (f"{FULL};BlobEndpoint=https://Blobs.Example.com", "blobs.example.com"),
         ],
     )
     def test_hosts(self, text: str, host: str) -> None:
@@ -174,7 +200,6 @@ class TestConnectionStrings:
             ("AccountName=acct;AccountKey=a;BlobEndpoint=https://h/a?canary", "no URL"),
             ("AccountName=acct;AccountKey=a;EndpointSuffix=canary/x", "neither a BlobEndpoint"),
             ("SharedAccessSignature=sig=canary", "neither a BlobEndpoint"),
-            ("BlobEndpoint=https://h;SharedAccessSignature=sig= canary#", "no query"),
         ],
     )
     def test_what_is_none_is_refused(self, text: str, why: str) -> None:
@@ -188,7 +213,7 @@ class TestConnectionStrings:
 class TestAuth:
     """The kind that a definition names."""
 
-    def log_in(self, auth: AzureSharedKey, text: str) -> Access:
+    def log_in(self, auth: AzureSharedKey | AzureSas, text: str) -> Access:
         """Return the access, when the secret is this text."""
         exchange = auth.log_in(Request(method="GET", url=ORIGIN), "")
         wanted = next(exchange)
@@ -250,13 +275,55 @@ class TestAuth:
         assert (f"{ORIGIN}/c/b{query}{joint}{SAS}", []) == (sent.url, sent.headers)
         assert {"sas": SecretValue(SAS), "sig": SecretValue("a+b/c=")} == access.secrets
 
+    @pytest.mark.parametrize("text", ["", "canary", "sv=canary", "sig=", "sig= canary#", "sig=a?b"])
+    @pytest.mark.parametrize("form", ["field", "connection string"])
+    def test_a_shared_access_signature_that_is_none(self, form: str, text: str) -> None:
+        """It would change the URL, or be one that nobody signed."""
+        auth: AzureSas | AzureSharedKey = AzureSas(sas="${SAS}")
+        if form == "connection string":
+            auth = AzureSharedKey(connection_string="${CS}")
+            text = f"BlobEndpoint={ORIGIN};SharedAccessSignature={text or 'x'}"
+        error = caught(lambda: self.log_in(auth, text))
+        assert isinstance(error, ConfigurationError)
+        assert "is no query with a 'sig' in it" in str(error)
+        assert "canary" not in f"{error} {error.hint}"
+
+    @pytest.mark.parametrize("text", [SAS, f"?{SAS}", f" {SAS}\n"])
+    def test_a_shared_access_signature_on_its_own(self, text: str) -> None:
+        """With or without its mark, and as a file ends."""
+        auth = AzureSas(sas="${SAS}")
+        access = self.log_in(auth, text)
+        wire = WireRequest(method="GET", url=f"{ORIGIN}/c/b?comp=list", headers=[])
+        assert f"{ORIGIN}/c/b?comp=list&{SAS}" == auth.sign(wire, access).url
+        assert {"sas": SecretValue(SAS), "sig": SecretValue("a+b/c=")} == access.secrets
+        assert AzureSas(**auth.model_dump()) == auth
+
+    def test_a_connection_string_that_names_no_account(self) -> None:
+        """One with a shared access signature needs none, also where the storage names it."""
+        text = f"BlobEndpoint={ORIGIN};SharedAccessSignature={SAS}"
+        access = self.log_in(AzureSharedKey(account="acct", connection_string="${CS}"), text)
+        assert SecretValue(SAS) == access.secrets["sas"]
+
+    def test_a_connection_string_is_for_its_own_place(self) -> None:
+        """To any other host, port or scheme neither signature nor SAS goes."""
+        texts = (FULL, f"BlobEndpoint={ORIGIN};SharedAccessSignature={SAS}")
+        others = ("https://other.example.com", f"{ORIGIN}:8443", ORIGIN.replace("https", "http"))
+        auth = AzureSharedKey(connection_string="${CS}")
+        for access in (self.log_in(auth, text) for text in texts):
+            for other in others:
+                wire = WireRequest(method="GET", url=f"{other}/c/b", headers=[])
+                with pytest.raises(ConfigurationError, match="leads to another place"):
+                    auth.sign(wire, access)
+
     @pytest.mark.parametrize(
         ("status", "body", "expected"),
         [
             (401, b"", True),
             (403, b"", True),
             (403, b"<Code>AuthenticationFailed</Code>", True),
+            (403, b"<Code>AuthorizationFailure</Code>", True),
             (403, b"<Code>AuthorizationPermissionMismatch</Code>", False),
+            (400, b"", False),
             (404, b"", False),
         ],
     )
@@ -264,5 +331,8 @@ class TestAuth:
         self, status: int, body: bytes, *, expected: bool
     ) -> None:
         """A key that was rotated is asked for again."""
-        auth = AzureSharedKey(account="acct", account_key="${KEY}")
-        assert expected == auth.refused(status, body)
+        for auth in (
+            AzureSharedKey(account="acct", account_key="${KEY}"),
+            AzureSas(sas="${SAS}"),
+        ):
+            assert expected == auth.refused(status, body)

@@ -91,6 +91,15 @@ class TestRefresh:
             assert call(mode, storage, operation, *arguments)
         assert 2 == fake.calls[TOKEN_PATH]
 
+    def test_an_app_that_is_refused_by_401_is_told_of_the_app(self, fake: FakeDropbox) -> None:
+        """No access token was refused, and none is spoken of."""
+        fake.inject(json_answer(401, {"error": "invalid_client"}), path=TOKEN_PATH)
+        with HTTPX.sending(SECRETS):
+            error = caught(lambda: on(fake, **REFRESHING).put(b"1", "a"))
+        assert isinstance(error, AuthenticationError)
+        assert "invalid_client" in str(error)
+        assert "was renewed" not in str(error.hint)
+
     @modes
     def test_a_list_goes_on_with_another_token(self, mode: Mode, fake: FakeDropbox) -> None:
         """Between its pages too."""

@@ -8,10 +8,12 @@ import logging
 import pickle
 import sys
 import traceback
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from google.auth import _helpers
 
 from tests.fakes.gcs import CHUNK, READ_ONLY, FakeGcs, md5
 from tests.fakes.http import Answer, Received, json_answer
@@ -42,7 +44,7 @@ from webhook_storage_presets.gcs.resumable import GcsUpload
 from webhook_storage_presets.s3 import S3
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
@@ -162,6 +164,9 @@ class TestArtifacts:
         headers = {"x-goog-generation": "1", "x-goog-stored-content-encoding": "gzip"}
         with HTTPX.sending({"TOKEN": fake.token()}):
             assert packed == make(fake).get("a")
+            said = {"Content-Encoding": "gzip", "x-goog-hash": f"md5={md5(b'other')}", **headers}
+            fake.inject(Answer(200, packed, said), path=OBJECT)
+            assert isinstance(caught(lambda: make(fake).get("a")), IntegrityError)
             fake.inject(Answer(200, b"31 rows", headers), path=OBJECT)
             error = caught(lambda: make(fake).get("a"))
         assert isinstance(error, UnexpectedAnswerError)
@@ -188,6 +193,44 @@ class TestArtifacts:
             keys = make(fake, key="flows/${artifact.key}").list()
         assert ["a", "b c", "d/e", "f"] == keys
         assert ["flows/"] * 2 == [each.query["prefix"] for each in fake.requests]
+
+    def test_pages_without_an_end_are_refused(self, fake: FakeGcs) -> None:
+        """A page that leads to itself."""
+        page = json_answer(200, {"nextPageToken": "${HOME}"})
+        fake.inject(page, path="/storage/v1/b/flows/o", times=None)
+        with HTTPX.sending({"TOKEN": fake.token()}):
+            error = caught(make(fake).list)
+        assert isinstance(error, UnexpectedAnswerError)
+        assert "came before" in str(error)
+        assert ["${HOME}"] == [each.query["pageToken"] for each in fake.requests[1:]]
+
+    @pytest.mark.parametrize(
+        ("page", "keys"),
+        [
+            ({}, []),
+            ({"items": None, "nextPageToken": None}, []),
+            ({"items": [{"name": "a"}], "nextPageToken": ""}, ["a"]),
+            ({"items": {"name": "a"}}, None),
+            ({"items": "a"}, None),
+            ({"items": ["a"]}, None),
+            ({"items": [{}]}, None),
+            ({"items": [{"name": None}]}, None),
+            ({"items": [{"name": ["a"]}]}, None),
+            ({"items": [], "nextPageToken": ["a"]}, None),
+            ({"items": [], "nextPageToken": True}, None),
+        ],
+        ids=str,
+    )
+    def test_what_is_no_page_is_refused(
+        self, fake: FakeGcs, page: object, keys: list[str] | None
+    ) -> None:
+        """A name that is left out would seem to be gone."""
+        fake.inject(json_answer(200, page), path="/storage/v1/b/flows/o")
+        with HTTPX.sending({"TOKEN": fake.token()}):
+            if keys is None:
+                assert isinstance(caught(make(fake).list), UnexpectedAnswerError)
+            else:
+                assert keys == make(fake).list()
 
     def test_a_damaged_download_is_asked_for_again(self, fake: FakeGcs, tmp_path: Path) -> None:
         """Half of the bytes with the checksum of all are not taken for the object."""
@@ -231,6 +274,9 @@ class TestFlows:
             ({"bucket": "Flows"}, "bucket"),
             ({"endpoint": "https://${HOST}"}, "endpoint"),
             ({"endpoint": "storage.googleapis.com"}, "endpoint"),
+            ({"endpoint": "https://"}, "endpoint"),
+            ({"endpoint": "https://storage.googleapis.com?a=b"}, "endpoint"),
+            ({"key": "a\nb"}, "key"),
             ({"part_size": CHUNK + 1}, "part_size"),
             ({"content_type": "a\r\nb: c"}, "content_type"),
             ({"key": "a/"}, "key"),
@@ -280,6 +326,14 @@ class TestConditions:
             receipt = call(mode, make(fake), "put", b"1", "a", if_absent=True)
         assert str(fake.buckets["flows"]["a"][0].generation) == receipt.version
         assert 2 == len(fake.received(UPLOADS))
+
+    def test_the_same_bytes_of_somebody_else_are_a_conflict(self, fake: FakeGcs) -> None:
+        """The first attempt was refused, so it has not stored them."""
+        fake.put("a", b"1")
+        with HTTPX.sending({"TOKEN": fake.token()}):
+            error = caught(lambda: make(fake).put(b"1", "a", if_absent=True))
+        assert isinstance(error, ObjectExistsError)
+        assert 1 == len(fake.requests)
 
     def test_somebody_else_was_first(self, fake: FakeGcs) -> None:
         """A lost answer does not hide that other bytes are there."""
@@ -416,6 +470,14 @@ class TestParts:
             request.headers.get("content-range") for request in fake.requests
         ]
 
+    def test_a_part_is_not_sent_again_unasked(self, fake: FakeGcs) -> None:
+        """However often requests are, since some of it may have come."""
+        fake.inject(lambda r: Answer(503) if r.method == "PUT" else None, path=UPLOADS, times=2)
+        with HTTPX.sending({"TOKEN": fake.token()}, attempts=3):
+            parted(fake).put(SOME[:CHUNK], "a")
+        spans = [each.headers["content-range"] for each in fake.received(UPLOADS, "PUT")]
+        assert ["bytes 0-262143/262144", "bytes */262144", "bytes 0-262143/262144"] == spans
+
     def test_the_service_takes_less(self, fake: FakeGcs) -> None:
         """What it did not keep of a part is sent again."""
 
@@ -448,6 +510,7 @@ class TestParts:
         with HTTPX.sending({"TOKEN": fake.token()}):
             error = caught(lambda: parted(fake).put(SOME, "a"))
         assert isinstance(error, PermissionDeniedError)
+        assert "left at the service" not in str(error.hint)
         assert ("DELETE", {}, {}) == (fake.last.method, fake.sessions, fake.buckets["flows"])
 
     def test_another_process_goes_on(self, fake: FakeGcs, tmp_path: Path) -> None:
@@ -489,6 +552,47 @@ class TestParts:
             error = caught(lambda: parted(fake).put(SOME, "a"))
         assert isinstance(error, UnexpectedAnswerError)
         assert 1 == len(fake.requests)
+
+    def test_an_upload_without_a_url(self, fake: FakeGcs) -> None:
+        """It cannot be gone on with."""
+        fake.inject(Answer(200), path=UPLOADS)
+        with HTTPX.sending({"TOKEN": fake.token()}):
+            error = caught(lambda: parted(fake).put(SOME, "a"))
+        assert isinstance(error, UnexpectedAnswerError)
+        assert "without a Location" in str(error)
+
+    @pytest.mark.parametrize(
+        ("span", "kind"),
+        [
+            ("bytes=1-262143", UnexpectedAnswerError),
+            ("bytes=0-", UnexpectedAnswerError),
+            ("0-262143", UnexpectedAnswerError),
+            ("bytes=0-262144", IntegrityError),
+            (f"bytes=0-{'9' * 20}", IntegrityError),
+            (f"bytes=0-{'9' * 5000}", UnexpectedAnswerError),
+        ],
+        ids=["not from 0", "no end", "no unit", "too far", "much too far", "very long"],
+    )
+    def test_an_offset_that_is_none(self, fake: FakeGcs, span: str, kind: type[Exception]) -> None:
+        """Nothing more is sent, and the upload is cancelled."""
+        answer = Answer(308, b"", {"Range": span})
+        fake.inject(lambda r: answer if r.method == "PUT" else None, path=UPLOADS, times=2)
+        with HTTPX.sending({"TOKEN": fake.token()}):
+            error = caught(lambda: parted(fake).put(SOME, "a"))
+        assert kind is type(error)
+        assert (["POST", "PUT", "DELETE"], {}) == (
+            [request.method for request in fake.requests],
+            fake.sessions,
+        )
+
+    def test_what_a_checkpoint_must_hold(self, fake: FakeGcs) -> None:
+        """The URL of an upload to this bucket, and nothing else."""
+        url = f"{fake.url}{UPLOADS}?upload_id=x"
+        upload = GcsUpload(make(fake)._api, {"artifact.key": "a"}, PLAIN, 1)
+        states: list[dict[str, str]] = [
+            {"url": url}, {"url": url, "more": "x"}, {"more": url}, {"url": f"{url} x"}, {}
+        ]  # fmt: skip
+        assert [True, False, False, False, False] == [upload.accepts(state) for state in states]
 
     def test_the_upload_is_not_shown(self, fake: FakeGcs, caplog: pytest.LogCaptureFixture) -> None:
         """Whoever knows its URL may write to it."""
@@ -802,6 +906,48 @@ class TestGoogle:
                 make(fake, auth=None, **options).put(b"x", "a")
                 assert expected == fake.last.headers["x-goog-user-project"]
 
+    @pytest.mark.parametrize("project", ["a\r\nX-Evil: 1", "é", "a b"])
+    def test_a_project_that_is_none(
+        self, fake: FakeGcs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: str
+    ) -> None:
+        """It would be in a header."""
+        key = fake.write_key(tmp_path / "key.json", fake.add_account("flows"))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+        monkeypatch.setenv("GOOGLE_CLOUD_QUOTA_PROJECT", project)
+        with HTTPX.sending():
+            error = caught(lambda: make(fake, auth=None).put(b"x", "a"))
+        assert isinstance(error, AuthenticationError)
+        assert "GOOGLE_CLOUD_QUOTA_PROJECT" in str(error.hint)
+        assert {"/token"} == {*fake.calls}
+
+    @modes
+    @pytest.mark.parametrize("hours", [-2, 2])
+    def test_a_wrong_clock(
+        self, mode: Mode, fake: FakeGcs, monkeypatch: pytest.MonkeyPatch, hours: int
+    ) -> None:
+        """Google takes what the key signs for its time only, and the key is not blamed."""
+        now: Callable[[], datetime] = _helpers.utcnow
+        monkeypatch.setattr(_helpers, "utcnow", lambda: now() + timedelta(hours=hours))
+        key = fake.key_text(fake.add_account("flows"))
+        storage = make(fake, credentials="${KEY}")
+        with mode.sending({"KEY": key}):
+            error = caught(lambda: call(mode, storage, "put", b"x", "a"))
+        assert isinstance(error, AuthenticationError)
+        assert ({"/token"}, {}) == ({*fake.calls}, fake.buckets["flows"])
+        assert "Google gives no access token, since the clock of this machine is wrong" == str(
+            error
+        )
+
+    def test_a_file_that_holds_no_credentials(
+        self, fake: FakeGcs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whose file it is, is told."""
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing"))
+        with HTTPX.sending():
+            error = caught(lambda: make(fake, auth=None).put(b"x", "a"))
+        assert isinstance(error, AuthenticationError)
+        assert str(error.hint).startswith("the file that GOOGLE_APPLICATION_CREDENTIALS names")
+
     def test_a_kind_by_its_type(self) -> None:
         """Any storage can name it."""
         request = {
@@ -811,6 +957,76 @@ class TestGoogle:
         storage = Webhook(request, "PUT", request, "GET")
         assert storage == Storage.from_json(storage.to_json())
         assert Google(credentials="${X}") == Google(credentials="${X}")
+
+
+KEY = {"credentials": "${KEY}"}
+LINES: dict[str, tuple[dict[str, Any], str, str, str, str]] = {
+    "no such bucket": (
+        {**KEY, "bucket": "missing"}, "right", "a",
+        "POST {url}/upload/storage/v1/b/missing/o answered 404 (notFound): there is no such bucket",
+        "is 'bucket' right?",
+    ),
+    "no name of one": (
+        {**KEY, "bucket": "A b"}, "right", "a",
+        "bucket: it is no name of a bucket: lower-case letters, digits, '.', '-', '_'", "None",
+    ),
+    "no credential": (
+        {"credentials": "${NONE}"}, "right", "a", "${{NONE}} is missing (asked: mapping)",
+        ("set the environment variable NONE, or add it to another of those asked; "
+        "'webhook-storage check' shows what each of them answers"),
+    ),
+    "nobody": (
+        {"anonymous": True}, "right", "a",
+        ("POST {url}/upload/storage/v1/b/flows/o answered 401 (required): the access token is "
+        "missing, wrong or expired"),
+        "are the credentials right, and of a project that still exists?",
+    ),
+    "default credentials": (
+        {"auth": None}, "right", "a", "there are no Application Default Credentials",
+        ("set GOOGLE_APPLICATION_CREDENTIALS, or log in with 'gcloud auth application-default "
+        "login'; or give the placeholder of a service account's key as 'credentials'"),
+    ),
+    "wrong credential": (
+        KEY, "wrong", "a", "Google gives no access token for these credentials",
+        "the credentials are wrong or were revoked: renew the key, or log in again",
+    ),
+    "no key": (
+        KEY, "other", "a", "the credentials are not the JSON key of a service account",
+        ('the placeholder stands for the whole file, with "type": "service_account"; leave '
+        "'credentials' out for credentials of another type"),
+    ),
+    "wrong token": (
+        {"auth": {"type": "bearer", "token": "${KEY}"}}, "other", "a",
+        ("POST {url}/upload/storage/v1/b/flows/o answered 401 (authError): the access token is "
+        "missing, wrong or expired"),
+        "are the credentials right, and of a project that still exists?",
+    ),
+    "line break": (
+        KEY, "right", "a\nb",
+        "key: ${{artifact.key}} has a control character, which no object's name can hold",
+        "store it under another key",
+    ),
+    "long name": (
+        KEY, "right", "a" * 1025,
+        ("POST {url}/upload/storage/v1/b/flows/o answered 400 (invalid): the service does not take "
+        "it"),
+        "an object's name has at most 1024 bytes and no line break; is 'bucket' a name?",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_bad_input_ends_in_one_line(fake: FakeGcs, name: str) -> None:
+    """With a hint at what to do."""
+    options, secret, key, line, hint = LINES[name]
+    content = json.loads(fake.key_text(fake.add_account("flows")))
+    wrong = json.dumps({**content, "client_email": "nobody@example.com"})
+    given = {"right": json.dumps(content), "wrong": wrong, "other": "CaNaRy"}[secret]
+    with HTTPX.sending({"KEY": given}):
+        error = caught(lambda: make(fake, **options).put(b"x", key))
+    assert isinstance(error, WebhookStorageError)
+    assert (line.format(url=fake.url), hint) == (str(error), str(error.hint))
+    assert {} == fake.buckets["flows"]
 
 
 class TestOtherWays:

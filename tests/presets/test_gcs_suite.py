@@ -8,8 +8,6 @@ import pytest
 
 from tests.fakes.gcs import CHUNK, FakeGcs
 from tests.fakes.http import Answer, Received
-from tests.fleet.fixtures import required
-from tests.fleet.gcs import serve_gcs
 from tests.resolvers.places import without_proxies
 from tests.resolvers.places.gcp import PREFIXES
 from webhook_storage.testing import PresetCase, PresetSuite
@@ -18,7 +16,6 @@ from webhook_storage_presets.gcs import GCS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.fleet.gcs import GcsEmulator
 
@@ -62,24 +59,17 @@ class TestFake(PresetSuite):
                 largest=_LARGEST,
                 odd_keys=KEYS,
                 trouble=trouble,
+                lose=lambda: fake.lose_answer(path="/upload/"),
             )
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsEmulator]:
-    """Start fake-gcs-server, once for all tests here."""
-    directory: Path = tmp_path_factory.mktemp("gcs") / "own"
-    with required(), serve_gcs(directory) as server:
-        yield server
 
 
 class TestEmulator(PresetSuite):
     """Nobody's credentials, on fake-gcs-server, which looks at none."""
 
     @pytest.fixture
-    def case(self, emulator: GcsEmulator) -> PresetCase:
+    def case(self, gcs: GcsEmulator) -> PresetCase:
         """Return a storage in its bucket."""
-        storage = GCS(bucket=emulator.bucket, endpoint=emulator.url, anonymous=True)
+        storage = GCS(bucket=gcs.bucket, endpoint=gcs.url, anonymous=True)
         return PresetCase(
             storage=storage,
             elsewhere=storage.model_copy(update={"bucket": "missing"}),

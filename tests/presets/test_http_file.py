@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,11 +13,12 @@ import httpx
 import pytest
 
 from tests.fakes.files import FileService
-from tests.fakes.http import Answer, text_answer
+from tests.fakes.http import Answer, Received, json_answer, text_answer
 from tests.fakes.oauth import CLIENT, SECRET, TokenService
+from tests.fakes.relay import Relay
 from tests.fakes.transfer_sh import TransferSh
 from tests.leaks import canary as canaries
-from tests.sending.gate import Gate, serve_gate
+from tests.presets.faults import faults
 from tests.sending.support import HTTPX, MODES, Mode, caught
 from webhook_storage import LiteralSecretWarning, Receipt, Storage
 from webhook_storage.errors import (
@@ -60,16 +60,6 @@ def call(mode: Mode, storage: Any, operation: str, *args: Any, **options: Any) -
     return mode.call(storage, operation, *args, **options)
 
 
-def trouble(gate: Gate) -> Any:
-    """Return what lets the door refuse the next body once."""
-
-    def refuse(_status: int) -> None:
-        left = threading.Semaphore(1)
-        gate.rule = lambda request: bool(request.size) and left.acquire(blocking=False)
-
-    return refuse
-
-
 # --- the whole contract --------------------------------------------------------------------------
 
 
@@ -80,15 +70,15 @@ class TestOnNginx(PresetSuite):
     def case(self, nginx: Nginx) -> Iterator[PresetCase]:
         """Nginx holds no conditions."""
         folder = uuid4().hex
-        with serve_gate(nginx.url) as gate:
+        with Relay(nginx.url) as relay:
             yield PresetCase(
-                storage=HttpFile(url=f"{gate.url}/{folder}", auth=BASIC, nginx_index=True),
+                storage=HttpFile(url=f"{relay.url}/{folder}", auth=BASIC, nginx_index=True),
                 secrets={"T": nginx.password},
                 wrong={"T": canary()},
                 create_only=False,
                 replaces=False,
                 refused_keys=REFUSED_KEYS,
-                trouble=trouble(gate),
+                **faults(relay),
             )
 
 
@@ -96,27 +86,33 @@ class TestOnApache(PresetSuite):
     """Digest authentication, and conditions that hold."""
 
     @pytest.fixture
-    def case(self, apache: Dav) -> PresetCase:
+    def case(self, apache: Dav) -> Iterator[PresetCase]:
         """Apache makes no folders, so all keys are in one; its versions are weak at first."""
-        (apache.data / "flat").mkdir(exist_ok=True)
-        os.chown(apache.data / "flat", *_owner(apache))
+        for name, mode in (("flat", 0o700), ("closed", 0)):
+            (apache.data / name).mkdir(exist_ok=True)
+            os.chown(apache.data / name, *_owner(apache))
+            (apache.data / name).chmod(mode)
         auth = {"type": "digest", "username": apache.user, "password": "${T}"}
-        storage = HttpFile(
-            url=f"{apache.digest_url}/flat",
-            key="${artifact.key}",
-            auth=auth,
-            conditional_writes=True,
-        )
-        return _FlatCase(
-            folder=apache.data / "flat",
-            storage=storage,
-            secrets={"T": apache.password},
-            wrong={"T": canary()},
-            replaces=True,
-            lists=False,
-            odd_keys=[key for key in ODD_KEYS if "/" not in key],
-            refused_keys=REFUSED_KEYS,
-        )
+        with Relay(apache.digest_url.removesuffix("/digest")) as relay:
+            storage = HttpFile(
+                url=f"{relay.url}/digest/flat",
+                key="${artifact.key}",
+                auth=auth,
+                conditional_writes=True,
+            )
+            yield _FlatCase(
+                folder=apache.data / "flat",
+                storage=storage,
+                secrets={"T": apache.password},
+                wrong={"T": canary()},
+                forbidden=storage.model_copy(update={"url": f"{relay.url}/digest/closed"}),
+                elsewhere=storage.model_copy(update={"url": f"{relay.url}/digest/no"}),
+                replaces=False,
+                lists=False,
+                odd_keys=[key for key in ODD_KEYS if "/" not in key],
+                refused_keys=REFUSED_KEYS,
+                **faults(relay),
+            )
 
     def test_another_version_is_not_replaced(self, case: PresetCase) -> None:
         """Apache tells the version when it is asked, and it is a strong one after a second."""
@@ -132,6 +128,23 @@ class TestOnApache(PresetSuite):
             with pytest.raises(ConflictError):
                 case.storage.put(b"333", key, if_unchanged=stat.version)
             assert b"22" == case.storage.get(key)
+
+
+def test_a_folder_is_not_deleted_by_its_name(apache: Dav) -> None:
+    """Apache would remove it with all that is in it."""
+    folder = apache.data / "team"
+    folder.mkdir()
+    folder.joinpath("a").write_bytes(b"31 rows")
+    for path in (folder, folder / "a"):
+        os.chown(path, *_owner(apache))
+    auth = {"type": "basic", "username": apache.user, "password": "${T}"}
+    storage = HttpFile(url=apache.url, key="${artifact.key}", auth=auth)
+    with HTTPX.sending({"T": apache.password}):
+        with pytest.raises(ObjectNotFoundError, match="there is no file"):
+            storage.delete("team")
+        assert b"31 rows" == folder.joinpath("a").read_bytes()
+        storage.delete("team/a")
+    assert [] == list(folder.iterdir())
 
 
 def _owner(apache: Dav) -> tuple[int, int]:
@@ -170,6 +183,7 @@ class TestOnTokens(PresetSuite):
                 replaces=False,
                 lists=False,
                 refused_keys=REFUSED_KEYS,
+                **faults(service),
             )
 
 
@@ -240,7 +254,7 @@ class TestCredentials:
     @modes
     @pytest.mark.parametrize("which", ["none", "foreign"])
     def test_a_client_certificate_that_is_none(self, mode: Mode, nginx: Nginx, which: str) -> None:
-        """The answer of nginx is 400, and the error says what that may mean."""
+        """The answer of nginx is 400, and the error says what it may mean."""
         foreign, key = nginx.pki.foreign_client, str(uuid4())
         both = foreign.cert.read_text() + foreign.key.read_text()
         cert = {"cert": "${BOTH}"} if which == "foreign" else {}
@@ -248,10 +262,18 @@ class TestCredentials:
         with mode.sending({"BOTH": both}):
             error = caught(lambda: call(mode, storage, "put", b"31 rows", key))
         assert isinstance(error, WebhookStorageError)
-        assert ("certificate" in str(error.hint), False) == (
-            which == "none",
-            (nginx.data / key).exists(),
-        )
+        words = {"none": "give it in 'cert'", "foreign": "authority that the server trusts"}
+        assert words[which] in str(error.hint)
+        assert not (nginx.data / key).exists()
+        assert foreign.key.read_text() not in f"{error!r} {error.hint}"
+
+    def test_a_400_without_tls_is_about_something_else(self) -> None:
+        """Where there is no TLS there is no certificate."""
+        with FileService() as service, HTTPX.sending():
+            service.inject(text_answer(400, ""))
+            error = caught(lambda: HttpFile(url=service.url).put(b"1", "a"))
+        assert isinstance(error, ResponseError)
+        assert "certificate" not in str(error.hint)
 
     @modes
     def test_an_unknown_authority(self, mode: Mode, nginx: Nginx) -> None:
@@ -346,6 +368,30 @@ class TestForms:
         assert b'name="file"; filename="a %22b%22"' in seen[0]
         assert b"\r\n\r\n31 rows\r\n--" in seen[0]
 
+    @modes
+    @pytest.mark.parametrize("right", [True, False])
+    def test_a_field_that_is_a_credential(self, mode: Mode, right: bool) -> None:  # noqa: FBT001
+        """The right one stores; a wrong one is refused, and in no error."""
+        token = "right-of-this-test" if right else canaries.MIXED
+
+        def refuse(_request: Received) -> Answer | None:
+            return None if b"right-of-this-test" in service.files["/up"] else Answer(403)
+
+        with FileService() as service, mode.sending({"T": token}):
+            service.inject(refuse, path="/up", times=None, after=True)
+            storage = HttpFile(
+                url=service.url,
+                upload_url=f"{service.url}/up",
+                form_field="file",
+                form_data={"token": "${T}"},
+            )
+            if right:
+                assert 7 == call(mode, storage, "put", b"31 rows", "a").size
+                return
+            error = caught(lambda: call(mode, storage, "put", b"31 rows", "a"))
+            assert isinstance(error, PermissionDeniedError)
+            assert not canaries.find(f"{error!r} {error.hint}")
+
     def test_without_an_upload_url_it_goes_to_the_url(self) -> None:
         """There the server finds the file's name in the form."""
         with FileService() as service, HTTPX.sending():
@@ -397,6 +443,34 @@ class TestLists:
         assert isinstance(error, UnexpectedAnswerError)
         assert "autoindex" in str(error.hint)
         assert "of-this-test" not in str(error)
+
+    def test_an_index_is_asked_for_as_all_is(self) -> None:
+        """With the storage's headers and credential."""
+        with FileService(token="of-this-test") as service, HTTPX.sending({"T": "of-this-test"}):
+            service.inject(json_answer(200, [{"name": "a", "type": "file"}]))
+            storage = HttpFile(url=service.url, auth=BEARER, headers={"X-A": "b"}, nginx_index=True)
+            assert ["a"] == storage.list()
+            assert ("b", "Bearer of-this-test") == (
+                service.last.headers["x-a"],
+                service.last.headers["authorization"],
+            )
+
+    def test_a_name_in_an_index_is_no_template(self) -> None:
+        """A folder cannot name a secret that is then sent."""
+        folder = [{"name": "${T}", "type": "directory"}]
+        with FileService() as service, HTTPX.sending({"T": "of-this-test"}):
+            service.inject(json_answer(200, folder))
+            assert [] == HttpFile(url=service.url, nginx_index=True).list()
+            assert "/${T}/" == service.last.path
+
+    def test_more_folders_than_anybody_has(self) -> None:
+        """One answer is enough to see it."""
+        many = [{"name": str(number), "type": "directory"} for number in range(10_001)]
+        with FileService() as service, HTTPX.sending():
+            service.inject(json_answer(200, many), times=None)
+            with pytest.raises(UnexpectedAnswerError, match="more folders"):
+                HttpFile(url=service.url, nginx_index=True).list()
+            assert 1 == len(service.requests)
 
     def test_folders_without_end_come_to_an_end(self) -> None:
         """One that leads back to itself is told."""
@@ -750,6 +824,66 @@ def _exists(service: FileService, request: Any) -> Answer | None:
     """Refuse to replace what is there."""
     wanted = request.headers.get("if-none-match") == "*"
     return text_answer(412, "") if wanted and request.path in service.files else None
+
+
+MISSING = "${MISSING} is missing (asked: mapping)"
+EMPTY = "key: ${artifact.key} has an empty name, which a file server leaves out"
+KEY = "${artifact.key|path}"
+
+
+class TestBadInput:
+    """Each ends in one clear line."""
+
+    @pytest.mark.parametrize(
+        ("key", "line"),
+        [
+            (
+                "a\nb",
+                "key: ${artifact.key} has a control character, which no object's name can hold",
+            ),
+            ("../a", "key: ${artifact.key} has a '.' or '..' segment, which no URL keeps"),
+            ("a//b", EMPTY),
+            ("/a", EMPTY),
+            ("a/", EMPTY),
+        ],
+    )
+    @pytest.mark.parametrize("operation", ["put", "get", "exists", "delete"])
+    def test_a_key_that_is_no_file(self, key: str, line: str, operation: str) -> None:
+        """Nobody is there to answer."""
+        storage = HttpFile(url="http://127.0.0.1:9")
+        arguments = (b"1", key) if operation == "put" else (key,)
+        with HTTPX.sending():
+            error = caught(lambda: getattr(storage, operation)(*arguments))
+        assert isinstance(error, ConfigurationError)
+        assert line == str(error)
+
+    @modes
+    @pytest.mark.parametrize(
+        ("fields", "line", "hint"),
+        [
+            ({"auth": None}, "PUT {url}/{key} answered 401 Unauthorized", "credential"),
+            ({"auth": {**BASIC, "password": "${MISSING}"}}, MISSING, "variable MISSING"),
+            (
+                {"auth": {**BASIC, "password": "${WRONG}"}},
+                "PUT {url}/{key} answered 401 Unauthorized",
+                "credential",
+            ),
+            ({"url": "{url}/no"}, "PUT {url}/no/{key} answered 409 Conflict", "parent folder"),
+            ({"cert": "${MISSING}"}, MISSING, "variable MISSING"),
+        ],
+        ids=["nobody", "missing", "wrong", "no-folder", "no-certificate"],
+    )
+    def test_what_apache_or_a_resolver_refuses(
+        self, mode: Mode, apache: Dav, fields: dict[str, Any], line: str, hint: str
+    ) -> None:
+        """The line is ours, and the hint says what to do."""
+        url = fields.get("url", "{url}").replace("{url}", apache.url)
+        storage = HttpFile(**{"auth": BASIC, **fields, "url": url})
+        with mode.sending({"T": apache.password, "WRONG": canaries.PLAIN}):
+            error = caught(lambda: call(mode, storage, "put", b"1", str(uuid4())))
+        assert line.replace("{url}", apache.url).replace("{key}", KEY) == str(error)
+        assert hint in str(getattr(error, "hint", ""))
+        assert not canaries.find(f"{error!r} {error}")
 
 
 # --- the definition ------------------------------------------------------------------------------

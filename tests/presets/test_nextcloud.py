@@ -388,6 +388,14 @@ class TestNextcloud:
         assert {str(len(LARGE))} == {one.headers["oc-total-length"] for one in sent[1:]}
         assert f"SHA256:{hashlib.sha256(LARGE).hexdigest()}" == sent[-1].headers["oc-checksum"]
 
+    @pytest.mark.parametrize("size", [1, MEBI + 1])
+    def test_conditions_that_are_not_held(self, nextcloud: FakeNextcloud, size: int) -> None:
+        """They are refused before anything is sent, in chunks too."""
+        storage = on(nextcloud, conditional_writes=False)
+        with HTTPX.sending(SECRETS), pytest.raises(ConfigurationError, match="conditional_writes"):
+            storage.put(bytes(size), "a", if_absent=True)
+        assert [] == nextcloud.requests
+
     def test_a_failure_leaves_nothing(self, nextcloud: FakeNextcloud) -> None:
         """The chunks are deleted."""
         nextcloud.inject(_once("MOVE", Answer(403)), times=None)
@@ -409,6 +417,26 @@ class TestNextcloud:
         before = len(nextcloud.received(UPLOADS, "PUT"))
         with mode.sending(SECRETS):
             mode.call(storage, "put", LARGE, "a", resume=tmp_path / "state")
+        assert LARGE == nextcloud.files["a"].data
+        assert 1 == len(nextcloud.received(UPLOADS, "PUT")) - before
+
+    def test_a_chunk_without_a_version_is_known_by_its_size(
+        self, nextcloud: FakeNextcloud, tmp_path: Path
+    ) -> None:
+        """What the server told no ETag of is not sent again."""
+        storage = on(nextcloud, parallel=1)
+
+        def silent(request: Received) -> Answer | None:
+            return Answer(201) if UPLOADS in request.path and request.method == "PUT" else None
+
+        nextcloud.inject(_third_chunk_fails(), times=None)
+        nextcloud.inject(silent, times=None, after=True)
+        with HTTPX.sending(SECRETS):
+            with pytest.raises(ServerError):
+                storage.put(LARGE, "a", resume=tmp_path / "state")
+            nextcloud.clear_faults()
+            before = len(nextcloud.received(UPLOADS, "PUT"))
+            storage.put(LARGE, "a", resume=tmp_path / "state")
         assert LARGE == nextcloud.files["a"].data
         assert 1 == len(nextcloud.received(UPLOADS, "PUT")) - before
 

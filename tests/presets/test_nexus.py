@@ -27,6 +27,7 @@ from webhook_storage.errors import (
     ServerError,
     TooLargeError,
     UnexpectedAnswerError,
+    WebhookStorageError,
 )
 from webhook_storage.testing import PresetCase, PresetSuite, canary
 from webhook_storage_presets.nexus import Nexus
@@ -94,6 +95,7 @@ class TestContract(PresetSuite):
             odd_keys=KEYS,
             refused_keys=REFUSED_KEYS,
             trouble=lambda status: fake.inject(Answer(status)),
+            lose=lambda: fake.inject(_lost("PUT"), after=True, times=2),
         )
 
 
@@ -125,6 +127,35 @@ class TestStore:
         fake.inject(replace, after=True)
         assert IntegrityError is type(caught(lambda: make().put(b"31 rows", "k")))
 
+    @pytest.mark.parametrize("etag", [None, '"1-2"', 'W/"{SHA1{0}}"', '"{SHA1{0}}"'])
+    @pytest.mark.parametrize(("body", "stored"), [(b"31 rows", True), (b"31 rows, and", False)])
+    @pytest.mark.usefixtures("_sending")
+    def test_without_a_checksum_the_size_counts(
+        self,
+        fake: FakeNexus,
+        make: Make,
+        etag: str | None,
+        body: bytes,
+        stored: bool,  # noqa: FBT001
+    ) -> None:
+        """A proxy may have made the ETag, or none is there."""
+        headers = {"Last-Modified": "Fri, 02 Jan 2026 03:04:05 GMT"}
+        headers |= {} if etag is None else {"ETag": etag}
+        told = Answer(200, body, headers)
+        fake.inject(lambda request: told if request.method == "HEAD" else None, times=2)
+        if stored:
+            assert etag == make().put(b"31 rows", "k").version
+        else:
+            assert IntegrityError is type(caught(lambda: make().put(b"31 rows", "k")))
+
+    @pytest.mark.usefixtures("_sending")
+    def test_a_checksum_of_a_proxy_counts(self, fake: FakeNexus, make: Make) -> None:
+        """One that says by a header what has come."""
+        digest = {"Repr-Digest": f"sha-256=:{'A' * 43}=:"}
+        told = Answer(201, b"", digest)
+        fake.inject(lambda request: told if request.method == "PUT" else None, after=True)
+        assert IntegrityError is type(caught(lambda: make().put(b"31 rows", "k")))
+
     @pytest.mark.usefixtures("_sending")
     def test_nothing_there_is_an_error(self, fake: FakeNexus, make: Make) -> None:
         """A 201 of something else than Nexus."""
@@ -139,16 +170,18 @@ class TestStore:
 
     @pytest.mark.usefixtures("_sending")
     def test_a_login_page_is_no_success(self, fake: FakeNexus, make: Make) -> None:
-        """Neither for a store nor for a fetch and a list."""
+        """Neither for a store nor for a fetch, a question or a list."""
         page = Answer(200, b"<html>Log in</html>", {"Content-Type": "text/html"})
         fake.inject(page, times=None)
         storage = make()
         actions: list[Callable[[], object]] = [
             lambda: storage.put(b"x", "k"),
             lambda: storage.get("k"),
+            lambda: storage.stat("k"),
+            lambda: storage.exists("k"),
             storage.list,
         ]
-        assert [UnexpectedAnswerError] * 3 == [type(caught(action)) for action in actions]
+        assert [UnexpectedAnswerError] * 5 == [type(caught(action)) for action in actions]
 
     @pytest.mark.usefixtures("_sending")
     def test_a_file_of_some_megabytes(self, make: Make, tmp_path: Path) -> None:
@@ -229,6 +262,26 @@ class TestConditions:
         with HTTPX.sending(SECRETS, attempts=2), pytest.raises(ObjectExistsError):
             make(repository=repository).put(b"2", "k", **options)
         assert b"others" == fake.read("k", repository)
+
+    @pytest.mark.parametrize(
+        ("repository", "options"), [("raw", {"if_absent": True}), ("once", {})]
+    )
+    @pytest.mark.usefixtures("_sending")
+    def test_the_same_bytes_of_somebody_else_are_a_conflict(
+        self, fake: FakeNexus, make: Make, repository: str, options: dict[str, Any]
+    ) -> None:
+        """The first attempt was refused, so it has not stored them."""
+        fake.assets[repository, "k"] = Asset(b"2", "text/plain")
+        with pytest.raises(ObjectExistsError):
+            make(repository=repository).put(b"2", "k", **options)
+        assert ["PUT"] == [request.method for request in fake.requests]
+
+    def test_a_right_that_is_missing_is_no_conflict(self, fake: FakeNexus, make: Make) -> None:
+        """After a failure too, whatever is there."""
+        fake.assets["closed", "k"] = Asset(b"2", "text/plain")
+        fake.inject(Answer(503))
+        with HTTPX.sending(SECRETS, attempts=2), pytest.raises(PermissionDeniedError):
+            make(repository="closed").put(b"2", "k")
 
 
 class TestRefusals:
@@ -327,10 +380,14 @@ class TestWhatIsThere:
         [
             [],
             {"items": None},
+            {"items": {"path": "/a"}},
+            {"items": ["a"]},
+            {"items": [{"path": None}]},
+            {"items": [{}]},
+            {"items": [], "continuationToken": True},
             {"items": [], "continuationToken": {}},
             {"items": [{"path": f"/{PASSWORD}"}], "continuationToken": None},
         ],
-        ids=["array", "no items", "no token", "echo"],
     )
     @pytest.mark.usefixtures("_sending")
     def test_what_is_no_page_is_refused(self, fake: FakeNexus, make: Make, page: object) -> None:
@@ -398,6 +455,9 @@ class TestDefinition:
             {"key": "a/../b"},
             {"url": "https://example.com/?a=b"},
             {"url": ""},
+            {"url": "https://"},
+            {"url": "https://example.com/#a"},
+            {"key": "a\nb"},
             {"repository": "a/b"},
             {"repository": "${REPO}"},
             {"auth": {"type": "nobody"}},
@@ -421,6 +481,57 @@ class TestDefinition:
         storage = make(key="a/${artifact.key}", auth=auth, content_type="a/b", timeout=(1, 2))
         assert storage == Storage.from_json(storage.to_json()) == deepcopy(storage)
         assert "auth" not in json.loads(make(key=None).to_json())
+
+
+PUT = "PUT {base}/repository/raw/${{artifact.key|path}} answered"
+LINES: dict[str, tuple[dict[str, Any], dict[str, str], str, str, str]] = {
+    "no such repository": (
+        {"repository": "missing"}, SECRETS, "k",
+        ("PUT {base}/repository/missing/${{artifact.key|path}} answered 404: there is no such "
+        "repository"),
+        "are url and repository right?",
+    ),
+    "no name of one": (
+        {"repository": "a/b"}, SECRETS, "k",
+        "repository: it is no name of a repository: letters, digits and . _ -", "None",
+    ),
+    "no credential": (
+        {}, {"NEXUS_USERNAME": "builder"}, "k", "${{NEXUS_PASSWORD}} is missing (asked: mapping)",
+        ("set the environment variable NEXUS_PASSWORD, or add it to another of those asked; "
+        "'webhook-storage check' shows what each of them answers"),
+    ),
+    "wrong credential": (
+        {}, {**SECRETS, "NEXUS_PASSWORD": "wrong-word"}, "k",
+        f"{PUT} 401: the credential is missing or wrong",
+        "are user and password right, or both halves of the user token?",
+    ),
+    "wrong place": (
+        {"repository": "hidden"}, SECRETS, "k",
+        ("PUT {base}/repository/hidden/${{artifact.key|path}} answered 403: the credential may not "
+        "do this there"),
+        "which privileges has its role in this repository?",
+    ),
+    "line break": (
+        {}, SECRETS, "a\nb",
+        "key: ${{artifact.key}} has a control character, which no object's name can hold",
+        "store it under another key",
+    ),
+    "empty segment": (
+        {}, SECRETS, "/a", "key: the key has an empty segment, which Nexus drops",
+        "store it under another key",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_bad_input_ends_in_one_line(fake: FakeNexus, make: Make, name: str) -> None:
+    """With a hint at what to do."""
+    options, secrets, key, line, hint = LINES[name]
+    with HTTPX.sending(secrets):
+        error = caught(lambda: make(**options).put(b"x", key))
+    assert isinstance(error, WebhookStorageError)
+    assert (line.format(base=fake.url), hint) == (str(error), str(error.hint))
+    assert {} == fake.assets
 
 
 class TestWebhook:

@@ -12,11 +12,9 @@ import pytest
 from botocore.config import Config
 from botocore.session import Session
 
-from tests.fleet.fixtures import required
-from tests.fleet.rclone import serve_rclone
 from tests.sending.gate import Gate, Passed, serve_gate
 from tests.sending.support import HTTPX, MODES, Mode, caught
-from webhook_storage.errors import ServerError
+from webhook_storage.errors import IntegrityError, ServerError
 from webhook_storage.testing import PresetCase, PresetSuite, canary
 from webhook_storage_presets.s3 import S3
 
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.fleet.moto import Moto
+    from tests.fleet.rclone import Rclone
     from tests.fleet.swift import Swift
 
 MEBI = 1024**2
@@ -115,12 +114,12 @@ def on_swift(swift: Swift) -> Iterator[Service]:
 
 
 @pytest.fixture
-def on_rclone(tmp_path: Path) -> Iterator[Service]:
+def on_rclone(rclone: Rclone) -> Iterator[Service]:
     """rclone, which serves a directory."""
-    with required(), serve_rclone(tmp_path / "rclone") as server, serve_gate(server.url) as gate:
-        theirs, bucket = client(server.url, server.key_id, server.secret), uuid4().hex
-        (server.data / bucket).mkdir()
-        secrets = {"ID": server.key_id, "KEY": server.secret}
+    with serve_gate(rclone.url) as gate:
+        theirs, bucket = client(rclone.url, rclone.key_id, rclone.secret), uuid4().hex
+        (rclone.data / bucket).mkdir()
+        secrets = {"ID": rclone.key_id, "KEY": rclone.secret}
         yield Service(gate.url, bucket, secrets, "rclone", theirs, gate)
 
 
@@ -224,3 +223,28 @@ def test_an_upload_whose_last_answer_was_lost_is_an_upload(on_swift: Service) ->
     with HTTPX.sending(dict(on_swift.secrets), attempts=2):
         receipt = storage.put(data, "a")
         assert data == storage.get(receipt)
+
+
+def test_a_source_that_changes_before_it_is_sent_again_is_refused(
+    on_swift: Service, tmp_path: Path
+) -> None:
+    """Swift compares a part with the digest that was signed, so nobody else does."""
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(2 * PART))
+    os.utime(source, (1_000_000_000, 1_000_000_000))
+    storage = on_swift.storage(multipart_above=PART, part_size=PART, parallel=1)
+    left = threading.Semaphore(1)
+
+    def change(request: Passed) -> bool:
+        if request.size != PART or not left.acquire(blocking=False):
+            return False
+        with source.open("r+b") as file:
+            file.write(b"changed")
+        return True
+
+    on_swift.gate.rule = change
+    with HTTPX.sending(dict(on_swift.secrets), attempts=2):
+        error = caught(lambda: storage.put(source, "a"))
+        assert (2, []) == (len(on_swift.gate.sizes("PUT")), storage.list())
+    assert isinstance(error, IntegrityError)
+    assert "PUT" in str(error)

@@ -28,6 +28,7 @@ from webhook_storage.errors import (
     ObjectNotFoundError,
     PermissionDeniedError,
     RateLimitedError,
+    RedirectRefusedError,
     ResponseError,
     ServerError,
     TooLargeError,
@@ -140,6 +141,13 @@ class TestArtifacts:
         with mode.sending(secrets):
             error = caught(lambda: mode.call(make(), "put", b"x", "k" * 1025))
         assert "1,024" in (getattr(error, "hint", None) or "")
+
+    def test_a_page_is_an_artifact_too(self, make: Make, secrets: dict[str, str]) -> None:
+        """It is no login page, wherever it was stored as one."""
+        storage = make(content_type="text/html")
+        with HTTPX.sending(secrets):
+            storage.put(b"<html>31 rows</html>", "page")
+            assert b"<html>31 rows</html>" == storage.get("page")
 
     def test_it_is_replaced(self, make: Make, secrets: dict[str, str]) -> None:
         """And in segments, and by a whole object again."""
@@ -530,6 +538,9 @@ class TestKeystone:
             ["https://127.0.0.1/../v1"],
             ["https://127.0.0.1/${P}"],
             [None],
+            [["https://127.0.0.1/v1"]],
+            [{"https://127.0.0.1/v1": 1}],
+            ["https://127.0.0.1/" + "x" * 2048],
         ],
     )
     def test_who_is_not_told_where_sends_nothing(self, fake: FakeKeystone, urls: list[Any]) -> None:
@@ -537,6 +548,59 @@ class TestKeystone:
         fake.endpoints = [fake.endpoint(url=url) for url in urls]
         with HTTPX.sending(PASSWORD), pytest.raises(UnexpectedAnswerError, match="where the files"):
             at(fake).put(b"x", "a")
+        assert {keystone.TOKENS} == set(fake.calls)
+
+    @pytest.mark.parametrize("url", ["https://[", "https://127.0.0.1:99999/v1", "https://a:1:b"])
+    def test_a_host_that_is_none_gets_nothing(self, fake: FakeKeystone, url: str) -> None:
+        """Even where all hosts may be."""
+        fake.endpoints = [fake.endpoint(url=url)]
+        with HTTPX.sending(PASSWORD), pytest.raises(ConfigurationError, match="on another host"):
+            at(fake, hosts=["*"]).put(b"x", "a")
+        assert {keystone.TOKENS} == set(fake.calls)
+
+    @pytest.mark.parametrize(
+        "token",
+        [
+            None,
+            [],
+            {"catalog": {}},
+            {"catalog": [None, "x", {"type": "object-store"}]},
+            {"catalog": [{"type": "object-store", "endpoints": {}}]},
+            {"catalog": [{"type": "object-store", "endpoints": [1, None]}]},
+            {"catalog": [{"type": ["object-store"], "endpoints": [{"region": {}}]}]},
+            {"issued_at": 1, "expires_at": [], "catalog": None},
+        ],
+    )
+    def test_an_odd_catalog_is_told(self, fake: FakeKeystone, token: Any) -> None:
+        """In one clear error, whatever it is made of."""
+        odd = json_answer(201, {"token": token}, {"X-Subject-Token": "good"})
+        fake.inject(odd, path=keystone.TOKENS)
+        with HTTPX.sending(PASSWORD), pytest.raises(UnexpectedAnswerError, match="where the files"):
+            at(fake).put(b"x", "a")
+
+    def test_a_region_that_is_no_text_is_another(self, fake: FakeKeystone) -> None:
+        """The one that is named is taken."""
+        odd: Any = fake.endpoint(url=f"{fake.url}/odd")
+        for field in ("region", "region_id"):
+            plain: Any = {**fake.endpoint(), "region": None, "region_id": None, field: "north"}
+            fake.endpoints = [{**odd, "region": [], "region_id": {}}, plain]
+            with HTTPX.sending(PASSWORD):
+                at(fake, {**USER, "region_name": "north"}).put(field.encode(), "a")
+            assert field.encode() == fake.containers["c"]["a"].data
+
+    def test_a_token_that_comes_with_a_refusal(self, fake: FakeKeystone) -> None:
+        """Is none either."""
+        fake.inject(json_answer(403, {}, {"X-Subject-Token": "good"}), path=keystone.TOKENS)
+        with HTTPX.sending(PASSWORD), pytest.raises(AuthenticationError, match="answered 403"):
+            at(fake, storage_url=fake.storage_url).put(b"x", "a")
+        assert {keystone.TOKENS} == set(fake.calls)
+
+    @pytest.mark.parametrize("token", ["", "with blank", "x" * 16385])
+    def test_a_token_that_is_none(self, fake: FakeKeystone, token: str) -> None:
+        """Is not sent anywhere."""
+        fake.inject(json_answer(201, {}, {"X-Subject-Token": token}), path=keystone.TOKENS)
+        with HTTPX.sending(PASSWORD), pytest.raises(AuthenticationError, match="gave no token"):
+            at(fake, storage_url=fake.storage_url).put(b"x", "a")
         assert {keystone.TOKENS} == set(fake.calls)
 
     def test_a_catalog_with_a_secret_in_it_is_not_followed(self, fake: FakeKeystone) -> None:
@@ -557,6 +621,13 @@ class TestKeystone:
             error = caught(lambda: at(fake, fields).put(b"x", "a"))
         assert isinstance(error, UnexpectedAnswerError)
         assert secret not in f"{error!r} {error.hint}"
+
+    def test_a_catalog_with_the_token_in_it_is_not_followed(self, fake: FakeKeystone) -> None:
+        """It would be shown in errors and receipts too."""
+        fake.endpoints = [fake.endpoint(url=f"{fake.url}/v1/gAAAAA-token-1")]
+        with HTTPX.sending(PASSWORD), pytest.raises(UnexpectedAnswerError, match="where the files"):
+            at(fake).put(b"x", "a")
+        assert ["gAAAAA-token-1"] == fake.given
 
     @ways
     def test_the_token_goes_to_no_other_host(self, mode: Mode, fake: FakeKeystone) -> None:
@@ -669,6 +740,7 @@ class TestFaults:
         with HTTPX.sending(PASSWORD):
             error = caught(lambda: at(fake).put(b"x", "a"))
         assert (kind, {}) == (type(error), fake.containers["c"])
+        assert (str(status),) == getattr(error, "history", (str(status),))
         assert "canary" not in str(error)
         assert getattr(error, "hint", None)
 
@@ -731,6 +803,13 @@ class TestFaults:
         ):
             at(fake).put(b"x", "a")
 
+    def test_a_digest_in_capitals_is_the_same(self, fake: FakeKeystone) -> None:
+        """Hexadecimal digits have two spellings."""
+        tag = hashlib.md5(b"x", usedforsecurity=False).hexdigest()
+        fake.inject(Answer(201, b"", {"Etag": f'"{tag.upper()}"'}), path=OBJECTS)
+        with HTTPX.sending(PASSWORD):
+            assert tag == at(fake).put(b"x", "a").version
+
     @ways
     def test_what_was_fetched_is_compared(self, mode: Mode, fake: FakeKeystone) -> None:
         """With the digest that the service says, unless that is of segments."""
@@ -740,6 +819,30 @@ class TestFaults:
             with pytest.raises(IntegrityError):
                 mode.call(at(fake), "get", "a")
             assert b"x" == mode.call(at(fake), "get", "b")
+
+    @pytest.mark.parametrize(
+        ("operation", "method", "status"), [("exists", "HEAD", 200), ("delete", "DELETE", 200)]
+    )
+    def test_a_success_of_somebody_else(
+        self, fake: FakeKeystone, operation: str, method: str, status: int
+    ) -> None:
+        """A proxy that says yes to everything has deleted nothing, and knows of nothing."""
+        fake.containers["c"]["a"] = Stored(b"x")
+        fake.inject(
+            lambda request: Answer(status) if request.method == method else None,
+            path=OBJECTS,
+            times=2,
+        )
+        with HTTPX.sending(PASSWORD), pytest.raises(UnexpectedAnswerError) as raised:
+            getattr(at(fake), operation)("a")
+        assert "is it Swift" in (raised.value.hint or "")
+
+    def test_the_token_follows_no_redirect(self, fake: FakeKeystone) -> None:
+        """Not even on the same host: Swift sends none."""
+        fake.inject(Answer(307, b"", {"Location": f"{OBJECTS}b"}), path=f"{OBJECTS}a")
+        with HTTPX.sending(PASSWORD), pytest.raises(RedirectRefusedError):
+            at(fake).put(b"x", "a")
+        assert {} == fake.containers["c"]
 
     def test_a_page_of_something_else_is_no_object(self, fake: FakeKeystone) -> None:
         """Swift says an ETag, a proxy's page does not."""
@@ -760,12 +863,29 @@ class TestListing:
             found = mode.call(at(fake, key="k/${artifact.key}"), "list")
         assert [name.removeprefix("k/") for name in names] == found
 
-    @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b"<html>"])
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"", b"{}", b"[1]", b"<html>", b"null", b"[null]", b'[{"subdir": "a/"}]',
+            b'[{"name": 1}]', b'[{"name": ""}]', b'[{"name": "a"}, {"name": "\\ud800"}]',
+        ],
+    )  # fmt: skip
     def test_what_is_no_list_is_refused(self, fake: FakeKeystone, body: bytes) -> None:
         """It is not taken for an empty one."""
         fake.inject(Answer(200, body), path=OBJECTS.rstrip("/"))
         with HTTPX.sending(PASSWORD), pytest.raises(UnexpectedAnswerError, match="no list"):
             at(fake).list()
+
+    def test_a_name_is_no_template(self, fake: FakeKeystone) -> None:
+        """Where the next page begins is text of the service; only what is wanted is asked for."""
+        path = OBJECTS.rstrip("/")
+        pages = [json_answer(200, []), json_answer(200, [{"name": "k/${P}$$"}])]
+        fake.inject(lambda _: pages.pop(), path=path, times=2)
+        with HTTPX.sending(PASSWORD):
+            assert ["${P}$$"] == at(fake, key="k/${artifact.key}").list()
+        asked = [request.query for request in fake.received(path)]
+        assert [("k/", "1000")] * 2 == [(query["prefix"], query["limit"]) for query in asked]
+        assert "k/${P}$$" == asked[1]["marker"]
 
     def test_the_same_page_again_is_refused(self, fake: FakeKeystone) -> None:
         """It would never end."""
@@ -857,6 +977,57 @@ class TestSegments:
             large(fake, parallel=1).put(DATA, "a", resume=tmp_path / "resume")
         assert DATA == fake.containers["c"]["a"].data
         assert 2 == len(fake.received(SEGMENTS, "PUT")) - before
+
+    @ways
+    def test_an_upload_whose_end_was_not_heard_is_no_conflict_with_oneself(
+        self, mode: Mode, fake: FakeKeystone, tmp_path: Path
+    ) -> None:
+        """The next process finds what the one before has created."""
+        resume = tmp_path / "resume"
+        fake.lose_answer(path=f"{OBJECTS}a")
+        with mode.sending(PASSWORD):
+            with pytest.raises(TransportError):
+                mode.call(large(fake), "put", DATA, "a", if_absent=True, resume=resume)
+            receipt = mode.call(large(fake), "put", DATA, "a", if_absent=True, resume=resume)
+        assert fake.containers["c"]["a"].etag.strip('"') == receipt.version
+        assert not resume.exists()
+
+    def test_an_upload_that_somebody_overtook_is_a_conflict(
+        self, fake: FakeKeystone, tmp_path: Path
+    ) -> None:
+        """What was created meanwhile stays as it is."""
+        resume = tmp_path / "resume"
+        fake.inject(Answer(503), path=f"{OBJECTS}a")
+        with HTTPX.sending(PASSWORD):
+            with pytest.raises(ServerError):
+                large(fake).put(DATA, "a", if_absent=True, resume=resume)
+            fake.containers["c"]["a"] = Stored(b"another's")
+            with pytest.raises(ObjectExistsError):
+                large(fake).put(DATA, "a", if_absent=True, resume=resume)
+        assert b"another's" == fake.containers["c"]["a"].data
+
+    @pytest.mark.parametrize(
+        "changes", [{"hash": None}, {"hash": "0" * 32}, {"bytes": 1}, {"bytes": "x"}, {"name": "x"}]
+    )
+    def test_segments_that_are_others_are_sent_again(
+        self, fake: FakeKeystone, tmp_path: Path, changes: dict[str, Any]
+    ) -> None:
+        """An upload goes on with those only that are what it has sent."""
+        resume = tmp_path / "resume"
+        fake.inject(Answer(403), path=f"{OBJECTS}a")
+        with HTTPX.sending(PASSWORD):
+            with pytest.raises(PermissionDeniedError):
+                large(fake).put(DATA, "a", resume=resume)
+            first = min(fake.containers["c_segments"])
+            stored = fake.containers["c_segments"][first]
+            entry = {"name": first, "hash": stored.etag, "bytes": len(stored.data)}
+            odd = {**entry, **changes, "name": f"{first}{changes.get('name', '')}"}
+            empty = [json_answer(200, []), json_answer(200, [odd])]
+            fake.inject(lambda _: empty.pop(), path=SEGMENTS.rstrip("/"), times=2)
+            before = len(fake.received(SEGMENTS, "PUT"))
+            large(fake).put(DATA, "a", resume=resume)
+        assert 4 == len(fake.received(SEGMENTS, "PUT")) - before
+        assert DATA == fake.containers["c"]["a"].data
 
     @pytest.mark.parametrize(
         ("said", "kind"),

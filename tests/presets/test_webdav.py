@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 from xml.sax.saxutils import escape as in_xml
 
 import pytest
 
-from tests.fakes.http import Answer, FakeServer, Received
+from tests.fakes.http import NO_ANSWER, Answer, FakeServer, Received
+from tests.fakes.relay import Relay
 from tests.leaks.canary import MIXED, PLAIN, find
-from tests.sending.support import HTTPX, MODES, Mode, caught
+from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, Mode, caught
 from webhook_storage import Storage
 from webhook_storage.errors import (
     AuthenticationError,
@@ -25,15 +27,18 @@ from webhook_storage.errors import (
     ResponseError,
     ServerError,
     TooLargeError,
+    TransportError,
     UnexpectedAnswerError,
     WebhookStorageError,
 )
+from webhook_storage.transport.httpx import HttpxTransport
 from webhook_storage_presets.webdav import WebDAV
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.fleet.nginx import Nginx
+    from webhook_storage.contracts import AsyncWireResponse, WireRequest, WireResponse
 
 Make = Callable[..., Any]
 
@@ -145,6 +150,18 @@ class TestArtifacts:
             assert ["a/b c/d.bin"] == mode.call(storage, "list")
             mode.call(storage, "delete", "a/b c/d.bin")
             assert mode.call(storage, "stat", "a/b c/d.bin") is None
+
+    def test_many_make_the_same_folders(self, make: Make) -> None:
+        """Whoever comes second finds them made; WsgiDAV says 500 first, which is tried again."""
+        storage, keys = make(), [f"x/y/z/{number}" for number in range(16)]
+
+        def store(key: str) -> bytes:
+            with HTTPX.sending(SECRETS, attempts=3):
+                storage.put(key.encode(), key)
+                return bytes(storage.get(key))
+
+        with ThreadPoolExecutor(8) as pool:
+            assert keys == [data.decode() for data in pool.map(store, keys)]
 
     def test_any_key_arrives_as_it_is(self, make: Make) -> None:
         """Each is fetched by its own name, and listed by it."""
@@ -355,6 +372,8 @@ class TestLocks:
         with HTTPX.sending(SECRETS):
             WebDAV(url=f"{fake.url}/dav", lock=True).put(b"x", "a")
         assert ["LOCK", "PUT", "UNLOCK"] == [request.method for request in fake.requests]
+        first = fake.requests[0].headers
+        assert ("Second-600", "0") == (first["timeout"], first["depth"])
         assert ("(<urn:x>)", "<urn:x>") == (
             fake.requests[1].headers["if"],
             fake.requests[2].headers["lock-token"],
@@ -370,6 +389,70 @@ class TestLocks:
         with HTTPX.sending(SECRETS), pytest.raises(ResponseError, match="no room"):
             WebDAV(url=f"{fake.url}/dav", lock=True).put(b"x", "a")
         assert ["LOCK", "PUT", last] == [request.method for request in fake.requests]
+        shown = {"DELETE": ("if", "(<urn:x>)"), "UNLOCK": ("lock-token", "<urn:x>")}
+        name, token = shown[last]
+        assert token == fake.last.headers[name]
+
+    @modes
+    @pytest.mark.parametrize("server", ["apache", "wsgidav"], indirect=True)
+    @pytest.mark.parametrize("there", [True, False])
+    def test_nothing_stays_behind(self, server: Any, mode: Mode, there: bool) -> None:  # noqa: FBT001
+        """Neither the lock, nor the empty file that a lock makes."""
+        key = f"l-{uuid4().hex}"
+        with Relay(server.url) as relay, mode.sending(SECRETS):
+            storage = WebDAV(url=relay.url, auth=BASIC, lock=True)
+            if there:
+                mode.call(storage, "put", b"1", key)
+            relay.inject(lambda request: Answer(507) if request.method == "PUT" else None, times=3)
+            with pytest.raises(ResponseError, match="no room"):
+                mode.call(storage, "put", b"22", key)
+            relay.clear_faults()
+            assert there is mode.call(storage, "exists", key)
+            mode.call(WebDAV(url=server.url, auth=BASIC), "put", b"333", key)
+            assert b"333" == mode.call(storage, "get", key)
+
+    @pytest.mark.parametrize("mode", [HTTPX, HTTPX_ASYNC], ids=lambda mode: mode.name)
+    @pytest.mark.parametrize(("status", "words"), [(200, "as it was"), (201, "empty file")])
+    def test_an_interrupted_store_is_logged(
+        self, fake: FakeDav, mode: Mode, status: int, words: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Nobody can be asked any more, so the log says what is left."""
+        fake.say("LOCK", "/dav/a", Answer(status, headers={"Lock-Token": "<urn:of-this-test>"}))
+        with mode.sending(SECRETS, transport=_Interrupted()):
+            storage = WebDAV(url=f"{fake.url}/dav", lock=True)
+            error = caught(lambda: mode.call(storage, "put", b"x", "a"))
+        assert isinstance(error, KeyboardInterrupt)
+        assert ["LOCK"] == [request.method for request in fake.requests]
+        assert "its lock stays for 600 seconds" in caplog.text
+        assert words in caplog.text
+        assert "of-this-test" not in caplog.text
+
+    def test_a_lock_is_asked_for_once(self, fake: FakeDav) -> None:
+        """A second one would meet the first."""
+        fake.say("LOCK", "/dav/a", Answer(503))
+        with HTTPX.sending(SECRETS, attempts=3), pytest.raises(ServerError):
+            WebDAV(url=f"{fake.url}/dav", lock=True).put(b"x", "a")
+        assert 1 == len(fake.requests)
+
+    def test_a_lock_whose_answer_was_lost(self, fake: FakeDav) -> None:
+        """The server may hold it, of which the hint speaks."""
+        fake.say("LOCK", "/dav/a", NO_ANSWER)
+        with HTTPX.sending(SECRETS), pytest.raises(TransportError) as raised:
+            WebDAV(url=f"{fake.url}/dav", lock=True).put(b"x", "a")
+        assert "may have locked it" in str(raised.value.hint)
+        assert ["LOCK"] == [request.method for request in fake.requests]
+
+    def test_a_lock_that_cannot_be_given_up(
+        self, fake: FakeDav, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What was stored is stored, and the log tells of the lock."""
+        fake.say("LOCK", "/dav/a", Answer(200, headers={"Lock-Token": "<urn:of-this-test>"}))
+        fake.say("PUT", "/dav/a", Answer(204))
+        fake.say("UNLOCK", "/dav/a", Answer(403))
+        with HTTPX.sending(SECRETS):
+            assert 1 == WebDAV(url=f"{fake.url}/dav", lock=True).put(b"x", "a").size
+        assert "could not be given up" in caplog.text
+        assert "of-this-test" not in caplog.text
 
     @pytest.mark.parametrize("token", ["", "urn:x", "<a> <b>", "<>"])
     def test_a_token_that_is_none(self, fake: FakeDav, token: str) -> None:
@@ -385,6 +468,22 @@ class TestLocks:
         with HTTPX.sending(SECRETS), pytest.raises(ConfigurationError, match="lock"):
             storage.put(b"x", "a", if_absent=True)
         assert [] == fake.requests
+
+
+class _Interrupted(HttpxTransport):
+    """Somebody presses Ctrl-C when bytes are to be sent."""
+
+    def send(self, request: WireRequest) -> WireResponse:
+        """Send, or be interrupted."""
+        if request.method == "PUT":
+            raise KeyboardInterrupt
+        return super().send(request)
+
+    async def asend(self, request: WireRequest) -> AsyncWireResponse:
+        """Send, or be interrupted."""
+        if request.method == "PUT":
+            raise KeyboardInterrupt
+        return await super().asend(request)
 
 
 _LOCK_INFO = (
@@ -435,11 +534,16 @@ class TestFolders:
         assert "storage's URL" in str(raised.value.hint)
 
     @pytest.mark.parametrize("operation", ["get", "put"])
-    def test_a_server_that_is_elsewhere(self, fake: FakeDav, on_fake: Any, operation: str) -> None:
-        """A redirect is not followed, and the hint says what to do."""
-        answer = Answer(301, headers={"Location": "https://elsewhere.test/a"})
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    @pytest.mark.parametrize("location", ["https://elsewhere.test/a", "/dav/a/"])
+    def test_a_server_that_is_elsewhere(
+        self, fake: FakeDav, on_fake: Any, operation: str, status: int, location: str
+    ) -> None:
+        """A redirect is not followed, nor into a folder, and the hint says what to do."""
+        answer = Answer(status, headers={"Location": location})
         for method in ("GET", "PUT"):
             fake.say(method, "/dav/a", answer)
+            fake.say(method, "/dav/a/", Answer(200, b"what is in the folder"))
         arguments = ("a",) if operation == "get" else (b"x", "a")
         with HTTPX.sending(SECRETS), pytest.raises(RedirectRefusedError) as raised:
             getattr(on_fake, operation)(*arguments)
@@ -494,6 +598,13 @@ class TestListing:
         with HTTPX.sending(SECRETS):
             assert ["good"] == on_fake.list()
 
+    def test_a_folder_whose_name_looks_encoded(self, fake: FakeDav, on_fake: Any) -> None:
+        """It is asked for by its own name."""
+        fake.say("PROPFIND", "/dav/", listing(("/dav/", FOLDER), ("/dav/%2541/", FOLDER)))
+        fake.say("PROPFIND", "/dav/%41/", listing(("/dav/%2541/", FOLDER), ("/dav/%2541/b", FILE)))
+        with HTTPX.sending(SECRETS):
+            assert ["%41/b"] == on_fake.list()
+
     def test_no_loop(self, fake: FakeDav, on_fake: Any) -> None:
         """A folder that names itself is not walked through again."""
         fake.say("PROPFIND", "/dav/", listing(("/dav/", FOLDER), ("/dav", FOLDER)))
@@ -507,6 +618,45 @@ class TestListing:
         fake.say("PROPFIND", "/dav/", Answer(207, body))
         with HTTPX.sending(SECRETS), pytest.raises(UnexpectedAnswerError):
             on_fake.list()
+
+    @pytest.mark.parametrize(
+        "entries",
+        [
+            (),
+            (("/dav/", FILE),),
+            (("/dav/a", FILE),),
+            (("/dav/a", FILE), ("/dav/b", FILE)),
+            (("/", FILE), ("/dav/", FOLDER), ("/dav/a", FILE)),
+        ],
+    )
+    def test_a_folder_that_is_not_among_them(
+        self, fake: FakeDav, on_fake: Any, entries: tuple[tuple[str, str], ...]
+    ) -> None:
+        """What is in it would be left out, and the list pass for an empty one."""
+        fake.say("PROPFIND", "/dav/", listing(*entries))
+        with (
+            HTTPX.sending(SECRETS),
+            pytest.raises(UnexpectedAnswerError, match=r"folder that|of nothing"),
+        ):
+            on_fake.list()
+
+    def test_more_folders_than_anybody_has(self, fake: FakeDav, on_fake: Any) -> None:
+        """A tree without an end is an error, and takes neither all time nor all memory."""
+        folders = [(f"/dav/{number}/", FOLDER) for number in range(20_000)]
+        answer = listing(("/dav/", FOLDER), *folders)
+        fake.inject(answer, path="/dav/", times=None)
+        with HTTPX.sending(SECRETS), pytest.raises(ResponseError, match="more than 100000 folders"):
+            on_fake.list()
+        assert len(fake.requests) <= 7
+
+    def test_a_server_that_knows_no_depth(self, fake: FakeDav, on_fake: Any) -> None:
+        """A folder with a file in it is no file, and is not deleted."""
+        fake.say("PROPFIND", "/dav/a", listing(("/dav/a/b", FILE), ("/dav/a/", FOLDER)))
+        with HTTPX.sending(SECRETS):
+            assert on_fake.stat("a") is None
+            with pytest.raises(ObjectNotFoundError):
+                on_fake.delete("a")
+        assert "DELETE" not in {method for method, _ in fake.asked}
 
     @pytest.mark.parametrize("status", [405, 501])
     def test_a_server_that_cannot(self, fake: FakeDav, on_fake: Any, status: int) -> None:
@@ -598,6 +748,84 @@ class TestErrors:
             mode.call(on_fake, "put", b"x", "a")
             assert ["a"] == mode.call(on_fake, "list")
 
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            (b"HTTP/1.1 403 Forbidden", PermissionDeniedError),
+            (b"HTTP/1.1 423 Locked", ConflictError),
+            (b"HTTP/1.1 401 Unauthorized", UnexpectedAnswerError),
+            (b"HTTP/1.1 five hundred", UnexpectedAnswerError),
+            (b"", UnexpectedAnswerError),
+        ],
+    )
+    @pytest.mark.parametrize("operation", ["exists", "delete"])
+    def test_forbidden_within_is_no_absence(
+        self, fake: FakeDav, on_fake: Any, operation: str, status: bytes, kind: type[Exception]
+    ) -> None:
+        """A multistatus may refuse what it is about."""
+        fake.say("PROPFIND", "/dav/a", _within(status))
+        with HTTPX.sending(SECRETS), pytest.raises(kind):
+            getattr(on_fake, operation)("a")
+
+    def test_a_secret_in_a_property(self, fake: FakeDav, on_fake: Any) -> None:
+        """It is not handed out."""
+        props = f"{FILE}<d:getetag>&quot;s3cret-of-test&quot;</d:getetag>"
+        fake.say("PROPFIND", "/dav/a", listing(("/dav/a", props)))
+        secrets = {"PASSWORD": "s3cret-of-test"}
+        with HTTPX.sending(secrets), pytest.raises(UnexpectedAnswerError, match="secret"):
+            on_fake.stat("a")
+
+    def test_properties_come_by_one_status(self, fake: FakeDav, on_fake: Any) -> None:
+        """Another success is that of somebody who knows nothing of them."""
+        fake.say("PROPFIND", "/dav/a", Answer(200, listing(("/dav/a", FILE)).body))
+        fake.say("HEAD", "/dav/a", Answer(200))
+        with HTTPX.sending(SECRETS), pytest.raises(UnexpectedAnswerError):
+            on_fake.exists("a")
+
+    def test_a_delete_of_which_a_part_failed(self, fake: FakeDav, on_fake: Any) -> None:
+        """A multistatus is no success of a DELETE (RFC 4918, section 9.6)."""
+        fake.say("PROPFIND", "/dav/a", listing(("/dav/a", FILE)))
+        fake.say("DELETE", "/dav/a", _within(b"HTTP/1.1 403 Forbidden"))
+        with HTTPX.sending(SECRETS), pytest.raises(UnexpectedAnswerError):
+            on_fake.delete("a")
+
+    def test_a_property_that_is_refused_is_none(self, fake: FakeDav, on_fake: Any) -> None:
+        """What stands in the part of another status is not what the file has."""
+        body = listing(("/dav/a", FILE)).body.replace(
+            b"</d:response>",
+            b'<d:propstat><d:prop><d:getetag>"7"</d:getetag></d:prop>'
+            b"<d:status>HTTP/1.1 404 Not Found</d:status></d:propstat></d:response>",
+        )
+        fake.say("PROPFIND", "/dav/a", Answer(207, body))
+        with HTTPX.sending(SECRETS):
+            assert (7, None) == (on_fake.stat("a").size, on_fake.stat("a").version)
+
+    def test_what_is_missing_within_is_missing(self, fake: FakeDav, on_fake: Any) -> None:
+        """By the status that tells so."""
+        fake.say("PROPFIND", "/dav/a", _within(b"HTTP/1.1 404 Not Found"))
+        with HTTPX.sending(SECRETS):
+            assert not on_fake.exists("a")
+
+    @pytest.mark.parametrize("status", [202, 203, 207])
+    def test_another_success_is_no_store(self, fake: FakeDav, on_fake: Any, status: int) -> None:
+        """Nobody knows what is there then."""
+        fake.say("PUT", "/dav/a", Answer(status))
+        with HTTPX.sending(SECRETS), pytest.raises(UnexpectedAnswerError):
+            on_fake.put(b"x", "a")
+
+    @pytest.mark.parametrize("etag", ['"7&#10;X-Other: 1"', '"é"'])
+    def test_a_version_that_is_none(self, fake: FakeDav, etag: str) -> None:
+        """It goes into no header."""
+        fake.say("PROPFIND", "/dav/a", listing(("/dav/a", f"{FILE}<d:getetag>{etag}</d:getetag>")))
+        fake.say("DELETE", "/dav/a", Answer(204))
+        storage = WebDAV(url=f"{fake.url}/dav", conditional_writes=True)
+        with HTTPX.sending():
+            stat = storage.stat("a")
+            storage.delete("a")
+        assert stat is not None
+        assert stat.version is None
+        assert "if-match" not in fake.last.headers
+
     def test_forbidden_is_no_absence(self, fake: FakeDav, on_fake: Any) -> None:
         """To ask for what may not be seen is an error."""
         fake.say("PROPFIND", "/dav/a", Answer(403))
@@ -633,6 +861,10 @@ class TestErrors:
         with HTTPX.sending(), pytest.raises(ConflictError, match="replaced"):
             storage.delete("a")
         assert '"7"' == fake.last.headers["if-match"]
+        fake.say("DELETE", "/dav/a", Answer(204))
+        with HTTPX.sending():
+            WebDAV(url=f"{fake.url}/dav").delete("a")
+        assert "if-match" not in fake.last.headers
 
     @pytest.mark.parametrize("name", ["MIXED", "PLAIN"])
     def test_no_secret_in_any_of_them(self, fake: FakeDav, name: str) -> None:
@@ -656,6 +888,15 @@ class TestErrors:
                     error = _error_of(action)
                     told.append(f"{error!r} {error} {getattr(error, 'hint', '')}")
         assert [] == find("\n".join(told) + repr(storage) + storage.to_json())
+
+
+def _within(status: bytes) -> Answer:
+    return Answer(
+        207,
+        b'<d:multistatus xmlns:d="DAV:"><d:response><d:href>/dav/a</d:href><d:status>'
+        + status
+        + b"</d:status></d:response></d:multistatus>",
+    )
 
 
 def _error_of(action: Callable[[], object]) -> WebhookStorageError | None:

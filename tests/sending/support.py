@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from webhook_storage import RetryPolicy, Sender, Storage, Webhook
 from webhook_storage.network import Network
+from webhook_storage.transport.aiohttp import AiohttpTransport
 from webhook_storage.transport.httpx import HttpxTransport
 from webhook_storage.transport.requests import RequestsTransport
 from webhook_storage_resolvers.mapping import MappingResolver
@@ -57,7 +58,11 @@ HTTPX = Mode("httpx", HttpxTransport, is_async=False)
 HTTPX_ASYNC = Mode("httpx-async", HttpxTransport, is_async=True)
 REQUESTS = Mode("requests", RequestsTransport, is_async=False)
 REQUESTS_ASYNC = Mode("requests-async", RequestsTransport, is_async=True)
+AIOHTTP_ASYNC = Mode("aiohttp-async", AiohttpTransport, is_async=True)
 MODES = (HTTPX, HTTPX_ASYNC, REQUESTS, REQUESTS_ASYNC)
+
+ALL_MODES = (*MODES, AIOHTTP_ASYNC)
+"""For what a transport does itself; what the sender does needs no fifth."""
 
 
 def plain(origin: str, store: str = "PUT", fetch: str = "GET", **kwargs: Any) -> Webhook:

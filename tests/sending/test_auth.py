@@ -6,7 +6,8 @@ import asyncio
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from oauthlib.oauth2 import BackendApplicationClient
@@ -18,6 +19,15 @@ from tests.fakes.oauth import CLIENT, REFRESH, SECRET, TokenService
 from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, Mode, caught, plain
 from webhook_storage import LiteralSecretWarning, Receipt, Sender, Storage, Webhook
 from webhook_storage.auth import find
+from webhook_storage.contracts import (
+    Access,
+    Deadline,
+    Found,
+    Outcome,
+    Request,
+    Resolver,
+    Response,
+)
 from webhook_storage.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -25,15 +35,20 @@ from webhook_storage.errors import (
     ObjectNotFoundError,
     PermissionDeniedError,
     SecretForbiddenError,
+    UnsafeValueError,
+    WebhookStorageError,
 )
 from webhook_storage.policy import Policy
 from webhook_storage.resolution import Resolution
+from webhook_storage.secret import SecretValue
+from webhook_storage.testing import FakeTransport
 from webhook_storage_resolvers.mapping import MappingResolver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.fleet.dav import Dav
+    from webhook_storage.template import Reference
 
 modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 
@@ -222,6 +237,33 @@ class TestOAuth2:
                 mode.call(storage, "get", receipt)
         assert [] == elsewhere.requests
 
+    @pytest.mark.parametrize(
+        "credential",
+        [
+            {"cert": "/etc/client.pem"},
+            {"cert": ["/etc/a.pem", "/etc/b.pem"]},
+            {"auth": ["me", "x"]},
+        ],
+        ids=["certificate", "certificate and key", "password"],
+    )
+    def test_no_credential_that_is_no_placeholder_goes_where_a_receipt_says(
+        self, credential: dict[str, Any]
+    ) -> None:
+        """A host that is named gets it, another one does not."""
+        receipt = Receipt(
+            location="any", sha256="0" * 64, size=1, build_time="any",
+            captures={"url": "https://elsewhere.test/a"},
+        )  # fmt: skip
+        fetch = {"url": "${receipt.url}", **credential}
+        transport = FakeTransport(lambda _: (404, {}, b""))
+        for named, error in (["elsewhere.test"], ObjectNotFoundError), ([], ConfigurationError):
+            storage = Webhook(
+                {"url": "https://a.test/a"}, "PUT", fetch, "GET", redirect_hosts=named
+            )
+            with HTTPX.sending(transport=transport):
+                assert error is type(caught(partial(storage.get, receipt)))
+        assert 1 == len(transport.requests)
+
     @modes
     def test_an_endpoint_that_is_not_there(self, mode: Mode, service: TokenService) -> None:
         """The error names the endpoint, not the storage's URL."""
@@ -235,13 +277,40 @@ class TestOAuth2:
         "answer",
         [
             Answer(200, b"<html>", {"Content-Type": "text/plain"}),
+            Answer(200, b"<html>", {"Content-Type": "text/html"}),
+            Answer(200, b"[" * 50_000),
+            Answer(204),
+            json_answer(200, {"error": "invalid_grant"}),
+            json_answer(201, {"access_token": "good"}),
+            json_answer(200, {"access_token": "a" * 16_385}),
+            json_answer(200, {"access_token": "\u00e9"}),
+            json_answer(200, {"access_token": "good", "token_type": "DPoP"}),
+            json_answer(200, {"access_token": "good", "token_type": ["bearer"]}),
+            json_answer(200, {"access_token": "good", "token_type": None}),
             json_answer(200, {"access_token": ["a"]}),
             json_answer(200, {"access_token": "a\r\nX-Evil: 1"}),
             json_answer(200, {"access_token": ""}),
             json_answer(200, []),
             json_answer(403, {"error": {"nested": 1}}),
         ],
-        ids=["no JSON", "no text", "two lines", "empty", "a list", "no code"],
+        ids=[
+            "no JSON",
+            "a page",
+            "nested",
+            "nothing",
+            "a refusal",
+            "another status",
+            "too long",
+            "no ASCII",
+            "another type",
+            "a list of types",
+            "no type at all",
+            "no text",
+            "two lines",
+            "empty",
+            "a list",
+            "no code",
+        ],
     )
     def test_an_answer_that_holds_no_token(self, service: TokenService, answer: Answer) -> None:
         """Nothing of it is shown, and nothing is sent."""
@@ -252,6 +321,97 @@ class TestOAuth2:
         assert isinstance(error, AuthenticationError)
         assert "gave no access token" in str(error)
         assert not service.received("/a")
+
+    @modes
+    def test_an_endpoint_that_is_busy_is_asked_again(
+        self, mode: Mode, service: TokenService
+    ) -> None:
+        """Nobody uses a token of which the answer was lost."""
+        service.inject(json_answer(503, {}), path="/oauth2/token")
+        service.lose_answer(path="/oauth2/token")
+        storage = plain(service.url, auth=oauth(service, "oauth2_refresh"))
+        with mode.sending(SECRETS, attempts=3):
+            mode.call(storage, "put", b"31 rows", "a")
+        assert (1, {"/a": b"31 rows"}) == (len(service.received("/a")), service.files)
+
+    def test_another_type_of_token_is_named_as_the_fault(self, service: TokenService) -> None:
+        """It is the right endpoint, after all."""
+        service.token_type = "DPoP"
+        storage = plain(service.url, auth=oauth(service, "oauth2_refresh"))
+        with HTTPX.sending(SECRETS):
+            error = caught(partial(storage.get, "a"))
+        assert "of the type bearer" in str(error)
+
+    def test_how_the_endpoint_is_reached_is_said_apart(self) -> None:
+        """Not as the storage's own requests are."""
+        said: dict[str, Any] = {"timeout": (1.0, 2.0), "verify": "/ca.pem", "allow_http": True}
+        fields = {"token_url": "https://a.example", "client_id": "c", "client_secret": "${S}"}
+        auth = find({"type": "oauth2_client_credentials", **fields, **said})
+        steps = auth.log_in(Request(method="GET", url="https://b.example"), "")
+        assert steps is not None
+        request: Any = next(steps)
+        assert said == {name: getattr(request, name) for name in said}
+
+    @pytest.mark.parametrize("kind", ["bearer", "Bearer", "BEARER", None])
+    def test_a_bearer_token_is_one_in_any_spelling(
+        self, service: TokenService, kind: str | None
+    ) -> None:
+        """And where the service says nothing of it."""
+        service.token_type = kind
+        with HTTPX.sending(SECRETS):
+            plain(service.url, auth=oauth(service, "oauth2_refresh")).put(b"31 rows", "a")
+        assert {"/a": b"31 rows"} == service.files
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_no_secret_follows_a_redirect_of_the_endpoint(
+        self, service: TokenService, status: int
+    ) -> None:
+        """Another host gets neither the client's secret nor is its token taken."""
+        with FileService() as elsewhere:
+            location = elsewhere.url.replace("127.0.0.1", "localhost") + "/oauth2/token"
+            service.inject(Answer(status, headers={"Location": location}), path="/oauth2/token")
+            with HTTPX.sending(SECRETS):
+                error = caught(plain(service.url, auth=oauth(service, "oauth2_refresh")).get)
+            assert isinstance(error, WebhookStorageError)
+            assert [] == elsewhere.requests
+
+    @modes
+    def test_a_refusal_of_another_host_is_none_of_the_token(
+        self, mode: Mode, service: TokenService
+    ) -> None:
+        """It got none, so that another one would change nothing."""
+        with FileService(token="another") as elsewhere:
+            location = elsewhere.url.replace("127.0.0.1", "localhost") + "/moved"
+            service.inject(Answer(302, headers={"Location": location}), path="/a", times=None)
+            auth = oauth(service, "oauth2_refresh")
+            storage = plain(service.url, auth=auth, with_redirect_hosts=["localhost"])
+            with mode.sending(SECRETS), pytest.raises(AuthenticationError):
+                mode.call(storage, "get", "a")
+            assert (1, 1) == (len(service.given), len(elsewhere.requests))
+            assert "authorization" not in elsewhere.last.headers
+
+    @modes
+    def test_a_client_s_secret_that_was_replaced_is_asked_for_anew(
+        self, mode: Mode, service: TokenService
+    ) -> None:
+        """Whoever was refused with the one that is remembered does not go on with it."""
+        values = {**SECRETS, "CLIENT_SECRET": "the one before"}
+        storage = plain(service.url, auth=oauth(service, "oauth2_refresh"))
+        with mode.sending(resolver=Vault(values)):
+            error = caught(lambda: mode.call(storage, "put", b"31 rows", "a"))
+            assert isinstance(error, AuthenticationError)
+            values.update(SECRETS)
+            mode.call(storage, "put", b"31 rows", "a")
+        assert {"/a": b"31 rows"} == service.files
+
+    def test_storages_with_other_credentials_share_no_token(self, service: TokenService) -> None:
+        """Each has its own log-in, also where only one field differs."""
+        auth = oauth(service, "oauth2_refresh")
+        others = [{}, {"scope": "read"}, {"client_auth": "basic"}, {"refresh_token": "${TWIN}"}]
+        with HTTPX.sending({**SECRETS, "TWIN": REFRESH}):
+            for each in others:
+                plain(service.url, auth={**auth, **each}).put(b"31 rows", "a")
+        assert len(others) == len(service.given)
 
     def test_a_client_of_somebody_else_is_served_by_the_fake(self, service: TokenService) -> None:
         """requests-oauthlib gets a token there and uses it; with a wrong secret it gets none."""
@@ -266,6 +426,56 @@ class TestOAuth2:
             with pytest.raises(Exception, match="invalid_client"):
                 client.fetch_token(service.token_url, client_secret="no", include_client_id=True)
         client.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("3600", 3600.0), ("3599.5", 3599.5), ("1e3", 1000.0), ("0", 1.0), ("-5", 1.0),
+        ("-Infinity", 3600.0), ("Infinity", 3600.0), ("NaN", 3600.0), ("9" * 400, 10.0**7),
+        ('"7200"', 7200.0), ('"soon"', 3600.0), ('""', 3600.0), ("null", 3600.0), ("true", 3600.0),
+        ("[3600]", 3600.0), ("{}", 3600.0),
+    ],
+)  # fmt: skip
+def test_every_end_of_a_token(said: str, seconds: float) -> None:
+    """What is no number of seconds is an hour; none is kept for months, or not at all."""
+    body = f'{{"access_token": "good", "expires_in": {said}}}'.encode()
+    assert seconds == logged_in(body).lifetime
+
+
+def test_a_token_without_an_end() -> None:
+    """It is an hour too."""
+    assert 3600.0 == logged_in(b'{"access_token": "good"}').lifetime
+
+
+def logged_in(body: bytes) -> Access:
+    """Return what is made of the answer of an endpoint."""
+    fields = {"token_url": "https://a.example", "client_id": "c", "client_secret": "${S}"}
+    auth = find({"type": "oauth2_client_credentials", **fields})
+    steps = auth.log_in(Request(method="GET", url="https://b.example"), "")
+    assert steps is not None
+    next(steps)
+    try:
+        steps.send(Response(status=200, headers={}, body=body))
+    except StopIteration as stop:
+        access: Access = stop.value
+        return access
+    raise AssertionError("it wants more")
+
+
+class Vault(Resolver):
+    """Is asked once, and what it says is remembered."""
+
+    scheme: ClassVar[str] = "vault"
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+
+    def resolve(
+        self, references: Sequence[Reference], deadline: Deadline
+    ) -> Mapping[Reference, Outcome]:
+        """Tell what it knows now."""
+        return {each: Found(value=SecretValue(self.values[str(each)])) for each in references}
 
 
 class TestDigest:
@@ -330,6 +540,22 @@ class TestFixed:
             caught(lambda: mode.call(plain(service.url, auth=auth), "get", "a"))
         assert sent == service.requests[0].headers[where]
 
+    @pytest.mark.parametrize("key", ["a&b=c#d?e/f+g%41 h", "\u00e9\u20ac", "a;b"])
+    def test_every_key_fits_the_query(self, service: TokenService, key: str) -> None:
+        """Whatever it is made of, under a name that is as odd."""
+        auth = {"type": "api_key", "key": "${T}", "place": "query", "name": "a key&"}
+        with HTTPX.sending({"T": key}):
+            caught(lambda: plain(service.url, auth=auth).get("a"))
+        assert {"a key&": key} == service.last.query
+
+    @pytest.mark.parametrize("name", ["a:b", "a\r\nb"])
+    def test_a_user_of_two_parts(self, service: TokenService, name: str) -> None:
+        """A colon would end the name, and a line break the header (RFC 7617, section 2)."""
+        auth = {"type": "basic", "username": "${U}", "password": "${T}"}
+        with HTTPX.sending({"U": name, "T": "x"}), pytest.raises(UnsafeValueError):
+            plain(service.url, auth=auth).get("a")
+        assert [] == service.requests
+
     @pytest.mark.parametrize("params", [None, {"b": "2"}, [["b", "2"]]])
     def test_it_is_in_the_query(self, service: TokenService, params: Any) -> None:
         """Beside what stands there already."""
@@ -344,10 +570,46 @@ class TestFixed:
 
     def test_two_credentials_contradict_each_other(self, service: TokenService) -> None:
         """Which of them would be meant nobody knows."""
-        auth = {"type": "bearer", "token": "${T}"}
-        storage = plain(service.url, auth=auth, headers={"authorization": "${T}"})
-        with HTTPX.sending({"T": "x"}), pytest.raises(ConfigurationError, match="contradict"):
-            storage.get("a")
+        for auth, headers, params in (
+            ({"type": "bearer", "token": "${T}"}, {"authorization": "${T}"}, None),
+            ({"type": "basic", "username": "u", "password": "${T}"}, {"Authorization": "${T}"}, {}),
+            (["u", "${T}"], {"Authorization": "${T}"}, None),
+            (oauth(service, "oauth2_refresh"), {"AUTHORIZATION": "${T}"}, None),
+            ({**TestDigest.AUTH}, {"Authorization": "${T}"}, None),
+            ({"type": "api_key", "key": "${T}", "name": "X-K"}, {"x-k": "${T}"}, None),
+            ({"type": "api_key", "key": "${T}", "place": "query"}, {}, "a=b"),
+        ):
+            given: dict[str, Any] = {"headers": headers, **({"params": params} if params else {})}
+            with pytest.raises(ConfigurationError, match=r"contradict|one text"):
+                plain(service.url, auth=auth, **given)
+
+    def test_nor_are_there_two_in_a_request_of_a_preset(self) -> None:
+        """It is not made by a definition."""
+        request = Request(method="GET", url="https://a.example", headers={"authorization": "x"})
+        with pytest.raises(ConfigurationError, match="contradict"):
+            find({"type": "bearer", "token": "${T}"}).write(request)
+
+    @pytest.mark.parametrize(
+        "auth",
+        [
+            {"type": "api_key", "key": "${T}"},
+            {"type": "api_key", "key": "${T}", "place": "query", "name": "Authorization"},
+            {"type": "hmac_url", "key": "${T}"},
+        ],
+        ids=["another header", "the query", "a signed URL"],
+    )
+    def test_what_stands_elsewhere_contradicts_nothing(self, auth: dict[str, str]) -> None:
+        """A gateway may want a header of its own."""
+        storage = plain("https://a.example", auth=auth, headers={"Authorization": "${OTHER}"})
+        assert storage.build_request_kwargs["auth"] == auth
+
+    @pytest.mark.parametrize("name", ["X Key", "X-Key\r\nX-Evil", "Xé", "X:"])
+    def test_the_name_of_a_header_is_one(self, name: str) -> None:
+        """It is refused when the storage is made; a parameter of the query has any name."""
+        with pytest.raises(ConfigurationError, match="header"):
+            find({"type": "api_key", "key": "${T}", "name": name})
+        auth = {"type": "api_key", "key": "${T}", "name": name, "place": "query"}
+        assert auth == find(auth).model_dump()
 
 
 class TestData:

@@ -15,13 +15,22 @@ from pathlib import Path
 import pytest
 
 from tests.sending.raw import RawServer, always, reply
-from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, REQUESTS, Mode, plain
+from tests.sending.support import (
+    AIOHTTP_ASYNC,
+    ALL_MODES,
+    HTTPX,
+    HTTPX_ASYNC,
+    REQUESTS,
+    Mode,
+    plain,
+)
 from webhook_storage import Sender
+from webhook_storage.transport.aiohttp import AiohttpTransport
 from webhook_storage.transport.httpx import HttpxTransport
 from webhook_storage.transport.requests import RequestsTransport
 
 BODY = bytes(range(256)) * 16
-modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+modes = pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 
 
 @modes
@@ -61,16 +70,23 @@ def test_connection_that_died_while_idle(mode: Mode, server: RawServer) -> None:
     assert 3 == server.connections
 
 
-@pytest.mark.parametrize("transport", [HttpxTransport(max_connections=7), RequestsTransport()])
-def test_pickled_transport(
-    transport: HttpxTransport | RequestsTransport, server: RawServer
+@pytest.mark.parametrize(
+    "transport",
+    [
+        HttpxTransport(max_connections=7),
+        AiohttpTransport(max_connections=7),
+        RequestsTransport(),
+    ],
+)
+async def test_pickled_transport(
+    transport: HttpxTransport | AiohttpTransport | RequestsTransport, server: RawServer
 ) -> None:
     """A transport that was used travels as its configuration."""
     with Sender(secrets=[], transport=transport):
-        plain(server.url).get("k")
+        await plain(server.url).aget("k")
         copy = pickle.loads(pickle.dumps(transport))  # noqa: S301 - our own bytes
         with Sender(secrets=[], transport=copy):
-            assert BODY == plain(server.url).get("k")
+            assert BODY == await plain(server.url).aget("k")
     assert getattr(transport, "_max_connections", 0) == getattr(copy, "_max_connections", 0)
 
 
@@ -101,7 +117,8 @@ def test_fork(mode: Mode, server: RawServer) -> None:
     ]
 
 
-def test_connections_end_with_their_loop(server: RawServer) -> None:
+@pytest.mark.parametrize("mode", [HTTPX_ASYNC, AIOHTTP_ASYNC], ids=lambda mode: mode.name)
+def test_connections_end_with_their_loop(mode: Mode, server: RawServer) -> None:
     """A loop that has ended leaves no open connection, no warning, and is not kept alive."""
     loops = []
 
@@ -109,7 +126,7 @@ def test_connections_end_with_their_loop(server: RawServer) -> None:
         loops.append(weakref.ref(asyncio.get_running_loop()))
         await asyncio.gather(*(plain(server.url).aget("k") for _ in range(3)))
 
-    with warnings.catch_warnings(record=True) as warned, HTTPX_ASYNC.sending() as sender:
+    with warnings.catch_warnings(record=True) as warned, mode.sending() as sender:
         warnings.simplefilter("always")
         for _ in range(3):
             asyncio.run(use(), debug=True)
@@ -117,8 +134,8 @@ def test_connections_end_with_their_loop(server: RawServer) -> None:
         assert [] == [str(each.message) for each in warned]
         assert [None, None, None] == [loop() for loop in loops]
         (transport,) = set(sender._transports.values())
-        assert isinstance(transport, HttpxTransport)
-        assert 0 == len(transport._async_pools)
+        kept = "_loops" if isinstance(transport, AiohttpTransport) else "_async_pools"
+        assert 0 == len(getattr(transport, kept))
 
 
 def test_threads_share_a_transport(server: RawServer) -> None:

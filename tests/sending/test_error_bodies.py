@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 
 from tests.sending.raw import RawServer, always, reply
-from tests.sending.support import HTTPX, MODES, Mode, caught, plain
+from tests.sending.support import ALL_MODES, HTTPX, Mode, caught, plain
 
-modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+modes = pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 
 
 TOKEN = "s3cret-token/with+signs"

@@ -6,15 +6,18 @@ import ssl
 from functools import partial
 from typing import TYPE_CHECKING
 
+import aiohttp
 import httpx
 import pytest
 import requests
 import respx
 import urllib3
+from aiohttp import http_exceptions
 
 from tests.leaks.canary import SECRETS, find
 from tests.sending.support import HTTPX, caught, plain
 from webhook_storage import errors as e
+from webhook_storage.transport.aiohttp import translate as from_aiohttp
 from webhook_storage.transport.httpx import translate as from_httpx
 from webhook_storage.transport.requests import translate as from_requests
 
@@ -51,6 +54,40 @@ REQUESTS_MEANINGS = {
 
 URLLIB3_MEANINGS = {"SSLError": e.TlsError, "ReadTimeoutError": e.TimedOutError}
 
+AIOHTTP_MEANINGS = {
+    **dict.fromkeys(
+        (
+            "ClientConnectorDNSError",
+            "ClientConnectorError",
+            "ClientHttpProxyError",
+            "ClientProxyConnectionError",
+            "ConnectionTimeoutError",
+            "UnixClientConnectorError",
+        ),
+        e.ConnectError,
+    ),
+    **dict.fromkeys(("ServerTimeoutError", "SocketTimeoutError"), e.TimedOutError),
+    **dict.fromkeys(
+        (
+            "ClientConnectorCertificateError",
+            "ClientConnectorSSLError",
+            "ClientSSLError",
+            "ServerFingerprintMismatch",
+        ),
+        e.TlsError,
+    ),
+    **dict.fromkeys(
+        (
+            "InvalidURL",
+            "InvalidUrlClientError",
+            "InvalidUrlRedirectClientError",
+            "NonHttpUrlClientError",
+            "NonHttpUrlRedirectClientError",
+        ),
+        e.MalformedRequestError,
+    ),
+}
+
 
 def exceptions_of(module: ModuleType, base: type[Exception]) -> list[type[Exception]]:
     """Return every exception class that a library can raise."""
@@ -67,6 +104,11 @@ FOREIGN = [
     *(
         (from_requests, each, URLLIB3_MEANINGS)
         for each in exceptions_of(urllib3.exceptions, urllib3.exceptions.HTTPError)
+    ),
+    *(
+        (from_aiohttp, each, AIOHTTP_MEANINGS)
+        for module in (aiohttp, http_exceptions)
+        for each in exceptions_of(module, Exception)
     ),
 ]
 

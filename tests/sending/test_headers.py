@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tests.sending.raw import RawServer, always, reply
-from tests.sending.support import MODES, Mode, caught, plain
+from tests.sending.support import ALL_MODES, Mode, caught, plain
 from webhook_storage import Sender
 from webhook_storage import errors as e
 from webhook_storage.contracts import WireRequest
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.fleet.nginx import Nginx
 
 BODY = bytes(range(256)) * 16
-modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+modes = pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fakes.files import FileService
+from tests.fakes.http import Answer
 from tests.fakes.keystone import PASSWORD, PROJECT, USER, FakeKeystone
+from tests.fakes.oauth import CLIENT, SECRET, TokenService
 from tests.sending.support import HTTPX, HTTPX_ASYNC, Mode, caught
-from webhook_storage.auth import find
-from webhook_storage.contracts import Exchange, LogIn, Request, Response, Together
-from webhook_storage.errors import AuthenticationError
+from webhook_storage import Sender
+from webhook_storage.auth import AuthModel, find
+from webhook_storage.contracts import (
+    Access,
+    Exchange,
+    LogIn,
+    Request,
+    Response,
+    Together,
+    WireRequest,
+)
+from webhook_storage.errors import AuthenticationError, SecretForbiddenError
+from webhook_storage.policy import Policy
+from webhook_storage.resolution import Resolution
+from webhook_storage.secret import SecretValue
+from webhook_storage_resolvers.mapping import MappingResolver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from webhook_storage import Sender
 
 modes = pytest.mark.parametrize("mode", [HTTPX, HTTPX_ASYNC], ids=lambda mode: mode.name)
 SECRETS = {"P": PASSWORD}
@@ -88,3 +102,46 @@ def test_a_preview_logs_nobody_in(fake: FakeKeystone) -> None:
     with HTTPX.sending(SECRETS) as sender:
         sender.preview(exchange())
     assert ([None], []) == (seen, fake.requests)
+
+
+class Nested(AuthModel):
+    """Logs in at a service that wants an access token for it."""
+
+    type: str = "nested"
+    url: str
+    inner: Any
+
+    def log_in(self, request: Request, challenge: str) -> Exchange[Access]:
+        """Get a ticket."""
+        response: Response = yield Request(
+            method="GET", url=f"{self.url}/ticket", auth=self.inner, returns=frozenset({404})
+        )
+        assert 404 == response.status
+        return Access(secrets={"ticket": SecretValue("of this test")}, lifetime=60.0)
+
+    def sign(self, wire: WireRequest, access: Access) -> WireRequest:
+        """Add the ticket."""
+        return wire.with_headers({"Authorization": f"Ticket {access.secrets['ticket'].reveal()}"})
+
+
+@modes
+def test_a_log_in_by_a_log_in_goes_no_further(mode: Mode) -> None:
+    """What was made with what was made with a secret goes where that secret may go."""
+
+    def exchange(url: str, auth: Any) -> Exchange[int]:
+        request = Request(method="GET", url=f"{url}/a", auth=auth, returns=frozenset({404}))
+        response: Response = yield request
+        return response.status
+
+    with TokenService() as service, FileService() as elsewhere:
+        fields = {"client_id": CLIENT, "client_secret": "${S}", "token_url": service.token_url}
+        auth = Nested(url=service.url, inner=find({"type": "oauth2_client_credentials", **fields}))
+        policy = Policy(hosts={"*": [f"127.0.0.1:{service.port}"]})
+        chain = Resolution([MappingResolver({"S": SECRET})], policy=policy)
+        service.inject(Answer(404), path="/a")
+        with Sender(secrets=chain, transport=mode.transport()) as sender:
+            assert 404 == carry_out(mode, sender, exchange(service.url, auth))
+            error = caught(lambda: carry_out(mode, sender, exchange(elsewhere.url, auth)))
+        assert isinstance(error, SecretForbiddenError)
+        assert [] == elsewhere.requests
+        assert "Ticket of this test" == service.last.headers["authorization"]

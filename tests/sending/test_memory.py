@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.sending.support import MODES, Mode, plain
+from tests.sending.support import ALL_MODES, Mode, plain
 
 if TYPE_CHECKING:
     from tests.fleet.nginx import Nginx
 
-modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+modes = pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 
 
 MEASURED = """
 import asyncio, json, resource, sys
-from tests.sending.support import MODES, plain
+from tests.sending.support import ALL_MODES, plain
 name, url, source, target, size = sys.argv[1:]
-mode = next(mode for mode in MODES if mode.name == name)
+mode = next(mode for mode in ALL_MODES if mode.name == name)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with mode.sending():
     storage = plain(url)

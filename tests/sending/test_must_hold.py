@@ -18,7 +18,7 @@ import pytest
 from tests.fakes.files import FileService
 from tests.fakes.http import Answer as FakeAnswer
 from tests.sending.raw import Answer, Call, RawServer, always, reply
-from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, Mode, caught, plain
+from tests.sending.support import ALL_MODES, HTTPX, HTTPX_ASYNC, Mode, caught, plain
 from webhook_storage import Sender, Webhook
 from webhook_storage import errors as e
 from webhook_storage_resolvers.mapping import MappingResolver
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BODY = bytes(range(256)) * 1024
-modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+modes = pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import trustme
 
 from tests.leaks.canary import SECRETS, find
 from tests.sending.raw import Call, RawServer, reply
-from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, Mode, caught, plain
+from tests.sending.support import ALL_MODES, HTTPX, HTTPX_ASYNC, Mode, caught, plain
 from webhook_storage import errors as e
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 AUTHORITY = trustme.CA()
 BODY = bytes(range(256)) * 16
-modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+modes = pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 httpx_modes = pytest.mark.parametrize("mode", [HTTPX, HTTPX_ASYNC], ids=lambda mode: mode.name)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.leaks.canary import SECRETS, find
 from tests.sending.raw import Answer, Call, RawServer, always, reply
-from tests.sending.support import MODES, Mode, caught, plain
+from tests.sending.support import ALL_MODES, Mode, caught, plain
 from webhook_storage.errors import RedirectRefusedError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SECRET: dict[str, Any] = {
     "params": {"key": "${MIXED}"},
     "cookies": {"session": "${PLAIN}"},
 }
-modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+modes = pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 status = pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 
 

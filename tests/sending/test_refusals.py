@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from tests.sending.raw import RawServer, always, reply
-from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, Mode, caught, plain
+from tests.sending.support import ALL_MODES, HTTPX, HTTPX_ASYNC, Mode, caught, plain
 from webhook_storage import errors as e
 from webhook_storage.contracts import (
     Deadline,
@@ -114,7 +114,7 @@ def test_facts_that_are_not_known(mode: Mode, template: str) -> None:
     assert (True, True) == (template in str(error), bool(error.hint))
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
@@ -135,7 +135,7 @@ def test_accepted_statuses(mode: Mode, status: str, kind: type[Exception] | None
             assert kind is type(caught(partial(mode.call, storage, "put", b"x", "k")))
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 def test_status_without_a_name(mode: Mode) -> None:
     """A status that nobody knows is told by its number."""
     with RawServer(always(reply("499 Own", b"why"))).serving() as server, mode.sending():
@@ -143,7 +143,7 @@ def test_status_without_a_name(mode: Mode) -> None:
     assert str(error).endswith("answered 499: why")
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 def test_scheme_that_nobody_speaks(mode: Mode) -> None:
     """A scheme for which there is no transport is a fault of the definition, before sending."""
     with mode.sending():

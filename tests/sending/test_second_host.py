@@ -12,7 +12,7 @@ import trustme
 from tests.fakes.files import FileService
 from tests.fakes.http import Answer
 from tests.sending.raw import Call, RawServer, reply
-from tests.sending.support import MODES, REQUESTS, Mode, plain
+from tests.sending.support import ALL_MODES, REQUESTS, Mode, plain
 from webhook_storage.answer import Reply
 from webhook_storage.contracts import Request, WireRequest
 from webhook_storage.redirect import next_hop
@@ -42,7 +42,7 @@ def test_a_session_s_own_credentials_stay_with_the_first_host() -> None:
         assert not {"x-api-key", "authorization", "cookie"} & set(second.last.headers)
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 def test_client_certificate_stays_with_the_first_host(mode: Mode, tmp_path: Path) -> None:
     """Another host is checked by the same authority, and is not told who we are."""
     authority = trustme.CA()

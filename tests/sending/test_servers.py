@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.sending.support import MODES, Mode, caught
+from tests.sending.support import ALL_MODES, Mode, caught
 from webhook_storage import Webhook
 from webhook_storage import errors as e
 
@@ -142,7 +142,7 @@ def place(request: pytest.FixtureRequest) -> Place:
     return made
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 def test_round_trip(place: Place, mode: Mode) -> None:
     """Any bytes under any key are stored, found, fetched, replaced and deleted."""
     storage = place.storage()
@@ -159,7 +159,7 @@ def test_round_trip(place: Place, mode: Mode) -> None:
             assert e.ObjectNotFoundError is type(caught(partial(mode.call, storage, "get", key)))
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("operation", ["put", "get", "exists", "delete"])
 def test_wrong_credential(place: Place, mode: Mode, operation: str) -> None:
     """With a wrong credential nothing is stored, found, fetched or deleted, and that is said."""
@@ -176,7 +176,7 @@ def test_wrong_credential(place: Place, mode: Mode, operation: str) -> None:
         assert b"right" == mode.call(storage, "get", key)
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 def test_signed_url(nginx: Nginx, mode: Mode) -> None:
     """A signed URL, its query a secret, is used as it is and lets nobody in when it is altered."""
     place = _signed(nginx)
@@ -192,7 +192,7 @@ def test_signed_url(nginx: Nginx, mode: Mode) -> None:
             assert place.refusal is type(error)
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 def test_listing(nginx: Nginx, mode: Mode) -> None:
     """A directory that the server lists as JSON is the storage's list."""
     url = f"{nginx.open_url}/listed-{mode.name}"
@@ -205,7 +205,7 @@ def test_listing(nginx: Nginx, mode: Mode) -> None:
         assert ["a.bin", "b.bin", "ü €.bin"] == sorted(mode.call(storage, "list"))
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("place_", ["gzip", "gzipped"])
 def test_compressing_server(nginx: Nginx, mode: Mode, place_: str) -> None:
     """Where a server compresses, or says so, what was stored is what comes back."""

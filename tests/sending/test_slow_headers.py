@@ -13,16 +13,17 @@ import pytest
 import trustme
 
 from tests.sending.raw import Call, RawServer
-from tests.sending.support import HTTPX_ASYNC, caught, plain
+from tests.sending.support import AIOHTTP_ASYNC, HTTPX_ASYNC, Mode, caught, plain
 from webhook_storage import errors as e
 from webhook_storage.contracts import WireRequest
-from webhook_storage.transport.httpx import HttpxTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATIENCE = 0.5
 """Seconds for a piece of an answer."""
+
+modes = pytest.mark.parametrize("mode", [HTTPX_ASYNC, AIOHTTP_ASYNC], ids=lambda mode: mode.name)
 
 
 def drip(call: Call) -> bytes:
@@ -43,22 +44,24 @@ def dripping() -> Iterator[RawServer]:
         yield server
 
 
-def test_headers_in_drips(dripping: RawServer) -> None:
+@modes
+def test_headers_in_drips(mode: Mode, dripping: RawServer) -> None:
     """All headers are one piece, that must come in the time for one."""
-    with HTTPX_ASYNC.sending():
+    with mode.sending():
         storage = plain(dripping.url, timeout=[10, PATIENCE])
-        error = caught(partial(HTTPX_ASYNC.call, storage, "get", "k"))
+        error = caught(partial(mode.call, storage, "get", "k"))
     assert e.TimedOutError is type(error)
     assert 1 == len(dripping.calls)
 
 
-def test_headers_of_a_proxy_in_drips(dripping: RawServer) -> None:
+@modes
+def test_headers_of_a_proxy_in_drips(mode: Mode, dripping: RawServer) -> None:
     """So are those with which a proxy answers."""
-    with HTTPX_ASYNC.sending():
+    with mode.sending():
         storage = plain(
             "https://files.test", proxies={"https": dripping.url}, timeout=[10, PATIENCE]
         )
-        error = caught(partial(HTTPX_ASYNC.call, storage, "get", "k"))
+        error = caught(partial(mode.call, storage, "get", "k"))
     assert e.TimedOutError is type(error)
 
 
@@ -102,12 +105,13 @@ def tunnel(call: Call) -> bytes:
     return b""
 
 
+@modes
 @pytest.mark.parametrize("through_proxy", [False, True])
-async def test_only_headers_have_so_little_time(through_proxy: bool) -> None:  # noqa: FBT001 - a parameter
+async def test_only_headers_have_so_little_time(mode: Mode, *, through_proxy: bool) -> None:
     """Their time begins when the whole request was sent, and bodies are not part of it."""
     authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    transport = HttpxTransport()
+    transport = mode.transport()
     with (
         RawServer(tunnel).serving() as proxy,
         RawServer(slow_answer, tls=context).serving() as server,

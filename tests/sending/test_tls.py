@@ -23,7 +23,7 @@ from requests.adapters import HTTPAdapter
 from tests.leaks.canary import PLAIN, find
 from tests.leaks.channels import hits, of_error, of_object
 from tests.sending.raw import RawServer, always, reply
-from tests.sending.support import HTTPX, MODES, REQUESTS, REQUESTS_ASYNC, Mode, caught, plain
+from tests.sending.support import ALL_MODES, HTTPX, REQUESTS, REQUESTS_ASYNC, Mode, caught, plain
 from tests.sending.test_proxies import open_connections
 from webhook_storage import LiteralSecretWarning
 from webhook_storage import errors as e
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from webhook_storage.contracts import Transport
 
 BODY = bytes(range(256)) * 16
-modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+modes = pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 
 
 MARK = f"This is {PLAIN}.\n"
@@ -138,7 +138,7 @@ def test_a_given_authority_is_trusted_besides_those_of_the_machine(
     """A CA of the definition is added: a server that the machine trusts is trusted still."""
     monkeypatch.setenv("SSL_CERT_FILE", str(nginx.pki.ca))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(nginx.pki.ca))
-    for mode in MODES:
+    for mode in ALL_MODES:
         for verify in (str(nginx.pki.foreign_ca), nginx.pki.foreign_ca.read_text()):
             with mode.sending():
                 storage = plain(nginx.tls_url, verify=verify)

@@ -285,6 +285,14 @@ OF_ARTIFACT = set(ALL) - {"x-hash-sha256"}
         ({"content-encoding": "aws-chunked"}, REPRESENTATION),
         ({"x-goog-stored-content-encoding": "identity"}, OF_ARTIFACT),
         ({"x-goog-stored-content-encoding": "gzip"}, OF_ARTIFACT - {"x-goog-hash"}),
+        (
+            {"x-goog-stored-content-encoding": " GZIP", "content-encoding": "gzip"},
+            REPRESENTATION | {"x-goog-hash"},
+        ),
+        (
+            {"x-goog-stored-content-encoding": "identity", "content-encoding": "gzip"},
+            REPRESENTATION,
+        ),
         ({"x-amz-checksum-type": "FULL_OBJECT"}, OF_ARTIFACT),
         ({"x-amz-checksum-type": "COMPOSITE"}, OF_ARTIFACT - {"x-amz-checksum-sha256"}),
         ({"x-ms-blob-type": "BlockBlob"}, OF_ARTIFACT),

@@ -10,6 +10,8 @@ from webhook_storage_presets.keys import (
     check_facts,
     check_key,
     facts_of,
+    filled,
+    in_segment,
     in_url,
     key_of,
 )
@@ -32,7 +34,37 @@ def test_a_key_in_a_url(key: str, path: str) -> None:
     assert path == in_url(key)
 
 
-@pytest.mark.parametrize("key", ["", "a/", "a/../b", "./a", "${A}/../b"])
+@pytest.mark.parametrize(
+    ("key", "segment"),
+    [
+        ("a b/+é%/~.-_", "a%20b%2F%2B%C3%A9%25%2F~.-_"),
+        ("x/${artifact.key}", "x%2F${artifact.key|urlencode}"),
+        ("$$5${TEAM:-a/b|strip}", "%245${TEAM:-a/b|strip|urlencode}"),
+    ],
+)
+def test_a_key_in_a_segment(key: str, segment: str) -> None:
+    """Its slashes are encoded too."""
+    assert segment == in_segment(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("$$/${artifact.key}", "$/a b"),
+        ("${artifact.key|urlencode}", "a%20b"),
+        ("${flow.name}/${TEAM|base64decode}", "x/x"),
+        ("${flow.name:-none}", "x"),
+    ],
+)
+def test_a_key_to_look_at(key: str, name: str) -> None:
+    """With what is known, and a letter for the rest."""
+    assert name == filled(key, {"artifact.key": "a b"})
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "a/", "a/../b", "./a", "${A}/../b", "a\n/${artifact.key}", "\x7f", "a\0b", "a\ud800"],
+)
 def test_keys_that_no_object_has(key: str) -> None:
     """They would be a folder, or lead elsewhere."""
     with pytest.raises(ValueError, match="it"):
@@ -54,6 +86,19 @@ def test_values_that_no_key_can_hold(value: str) -> None:
     with pytest.raises(ConfigurationError, match=r"\$\{artifact.key\} has a") as caught:
         check_facts("x/${artifact.key}", {"artifact.key": value})
     assert value not in str(caught.value) or value == "."
+    assert "key" == caught.value.path
+
+
+def test_a_key_by_another_name() -> None:
+    """Errors name the field that the storage has."""
+    with pytest.raises(ConfigurationError) as caught:
+        check_facts("${artifact.key}", {"artifact.key": ".."}, field="path")
+    paths = [caught.value.path]
+    for key in ("fixed", "${artifact.key|urlencode}"):
+        with pytest.raises(ConfigurationError) as caught:
+            Listed(key, field="path")
+        paths.append(caught.value.path)
+    assert ["path"] * 3 == paths
 
 
 @pytest.mark.parametrize(

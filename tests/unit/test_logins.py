@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -145,6 +148,142 @@ def test_nobody_waits_for_ever() -> None:
 
     asyncio.run(run())
     assert 1 == office.count
+
+
+@pytest.mark.parametrize(
+    ("deadline", "seconds"), [(None, 60.0), (Deadline(10_000.0), 60.0), (Deadline(0.0), 0.0)]
+)
+def test_there_is_an_end_to_waiting(deadline: Deadline | None, seconds: float) -> None:
+    """However much time an operation has."""
+    logins, office = Logins(), Office()
+    first, second = (logins.get("a", office.log_in, deadline) for _ in range(2))
+    next(first)
+    waiting: Any = next(second)
+    assert seconds == waiting._seconds
+    first.close()
+
+
+def test_whoever_has_no_more_time_leaves_it_to_the_next() -> None:
+    """Its own end is not that of those who waited."""
+    logins, office = Logins(), Office()
+    office.error = TimedOutError("the operation took longer than it may take in all")
+
+    async def run() -> Access:
+        office.held = asyncio.Event()
+        first = asyncio.create_task(aperform(logins.get("a", office.log_in, Deadline(0.0))))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(aperform(logins.get("a", office.log_in)))
+        await asyncio.sleep(0)
+        office.held.set()
+        with pytest.raises(TimedOutError):
+            await first
+        office.error = None
+        return await second
+
+    assert "2" == asyncio.run(run()).secrets["n"].reveal()
+
+
+def test_what_is_no_error_of_ours_is_told_to_nobody_else() -> None:
+    """A fault of a plug-in ends the one who met it; the next logs in for itself."""
+    logins, office = Logins(), Office()
+    office.error = RuntimeError("canary")
+
+    async def run() -> list[Any]:
+        office.held = asyncio.Event()
+        tasks = [asyncio.create_task(aperform(logins.get("a", office.log_in))) for _ in range(3)]
+        await asyncio.sleep(0)
+        office.held.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert [RuntimeError] * 3 == [type(error) for error in asyncio.run(run())]
+    assert 3 == office.count
+
+
+def test_who_waited_gets_an_error_of_its_own() -> None:
+    """Without the frames of the one who logged in."""
+    logins, office = Logins(), Office()
+    office.error = AuthenticationError("refused", status=401, hint="look")
+
+    async def run() -> list[Any]:
+        office.held = asyncio.Event()
+        tasks = [asyncio.create_task(aperform(logins.get("a", office.log_in))) for _ in range(2)]
+        await asyncio.sleep(0)
+        held = logins._held.peek()
+        assert held is not None
+        flights.append(held.slots["a"].flight)
+        office.held.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    flights: list[Any] = []
+    first, second = asyncio.run(run())
+    assert flights[0].result() not in {first, second}
+    assert flights[0].result().__traceback__ is None
+    frames = [frame.f_code.co_name for frame, _ in traceback.walk_tb(second.__traceback__)]
+    assert "log_in" not in frames
+    assert first is not second
+    assert ("refused", 401, "look") == (str(second), second.status, second.hint)
+
+
+def test_who_waits_no_longer_ends_it_for_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither a task that is cancelled nor a loop that is closed meanwhile."""
+    logins, office = Logins(), Office()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def log_in() -> Steps[Access]:
+        begun.set()
+        assert go_on.wait(30)
+        return (yield from office.log_in())
+
+    async def give_up() -> None:
+        task = asyncio.create_task(aperform(logins.get("a", office.log_in)))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        with pytest.raises(TimedOutError):
+            await aperform(logins.get("a", office.log_in, Deadline(0.01)))
+
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(lambda: perform(logins.get("a", log_in)))
+        assert begun.wait(30)
+        asyncio.run(give_up())
+        go_on.set()
+        assert "1" == first.result(30).secrets["n"].reveal()
+    assert ("1", 1) == (got(logins, office), office.count)
+    assert [] == [record.name for record in caplog.records if record.name != "asyncio"]
+
+
+def test_threads_and_event_loops_wait_for_one_log_in() -> None:
+    """Whoever came first, and wherever from."""
+    logins, office = Logins(), Office()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def log_in() -> Steps[Access]:
+        begun.set()
+        assert go_on.wait(30)
+        return (yield from office.log_in())
+
+    async def wait_for_it() -> Access:
+        return await aperform(logins.get("a", office.log_in))
+
+    with ThreadPoolExecutor(5) as threads:
+        futures = [threads.submit(lambda: perform(logins.get("a", log_in)))]
+        assert begun.wait(30)
+        futures += [threads.submit(lambda: asyncio.run(wait_for_it())) for _ in range(2)]
+        futures += [threads.submit(lambda: perform(logins.get("a", office.log_in)))]
+        go_on.set()
+        found = [future.result(30).secrets["n"].reveal() for future in futures]
+    assert (["1"] * 4, 1) == (found, office.count)
+
+
+def test_a_copy_of_the_process_logs_in_for_itself() -> None:
+    """Nobody there would end what was under way here."""
+    logins, office = Logins(), Office()
+    flight = logins.get("a", office.log_in)
+    next(flight)
+    logins._held._start()  # as it is done after a fork
+    assert "2" == got(logins, office)
+    flight.close()
+    assert "2" == got(logins, office)
 
 
 def test_an_access_shows_nothing_and_stays_here() -> None:

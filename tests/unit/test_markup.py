@@ -27,6 +27,28 @@ def test_elements_are_found_by_their_names() -> None:
     assert ["urn:list", "urn:list", "urn:other"] == [key.namespace for key in first.all("Key")]
 
 
+def test_attributes_are_kept() -> None:
+    """One with a prefix is another one."""
+    root = parse(b"<a b='1' xmlns:o='urn:other' o:b='2'><c/></a>")
+    assert root is not None
+    assert {"b": "1", "urn:other\nb": "2"} == root.attributes
+    assert [{}] == [child.attributes for child in root.children]
+
+
+@pytest.mark.parametrize(("most", "read"), [(3, True), (2, False)])
+def test_who_reads_says_how_many_elements_there_may_be(most: int, *, read: bool) -> None:
+    """The root is one of them."""
+    assert read is (parse(b"<a><b/><b/></a>", most=most) is not None)
+
+
+def test_a_long_text_is_read_whole() -> None:
+    """It comes in pieces."""
+    text = "31 rows &amp; \n" * 300_000
+    root = parse(f"<a>{text}</a>".encode())
+    assert root is not None
+    assert text.replace("&amp;", "&") == root.text
+
+
 def test_what_is_missing_is_empty() -> None:
     """Nobody has to ask whether it is there."""
     root = parse(b"<a><b/></a>")

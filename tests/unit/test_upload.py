@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,7 +15,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from webhook_storage.artifact import BytesBody, FileBody, MeasuredBody, PathBody, as_body, span
+from webhook_storage.artifact import (
+    BytesBody,
+    FileBody,
+    MeasuredBody,
+    PathBody,
+    as_body,
+    span,
+    stamp_of,
+    steady_stamp,
+)
 from webhook_storage.contracts import (
     Exchange,
     Pause,
@@ -225,6 +235,122 @@ class TestParts:
         assert length == body.size
         with pytest.raises(IntegrityError, match=f"has {length} bytes by now, and had 10"):
             Parts(lying, 4)
+
+
+class TestLater:
+    """Parts that are measured when they are sent, of a source that can tell whether it changed."""
+
+    @given(data=st.binary(max_size=200), part_size=st.integers(1, 60), order=st.randoms())
+    def test_are_the_same(self, data: bytes, part_size: int, order: Any) -> None:
+        """In whatever order they are wanted, each byte is measured once."""
+        seen: list[bytes] = []
+        body = MeasuredBody(BytesBody(data))
+        parts, known = Parts(body, part_size, seen.append, ()), Parts(BytesBody(data), part_size)
+        assert [] == seen
+        numbers = list(range(1, len(parts) + 1))
+        order.shuffle(numbers)
+        for number in numbers:
+            parts.measure(number)
+            assert known.part(number).sha256() == parts.part(number).sha256()
+        parts.check()
+        assert data == b"".join(seen)
+        assert (True, hashlib.sha256(data).hexdigest()) == (body.complete, body.sha256())
+
+    def test_are_measured_by_several_at_a_time(self) -> None:
+        """Each thread waits for what another one is at."""
+        data = b"".join(bytes([number]) * MEBI for number in range(8))
+        parts = Parts(BytesBody(data), MEBI, stamp=())
+
+        def digest(number: int) -> str:
+            parts.measure(number)
+            return parts.part(number).sha256()
+
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(digest, range(1, 9)))
+        expected = [hashlib.sha256(bytes([number]) * MEBI).hexdigest() for number in range(8)]
+        assert expected == found
+
+    def test_of_a_source_that_is_too_short_fail_for_all(self, tmp_path: Path) -> None:
+        """Whoever wants another part of it is told so too."""
+        path = tmp_path / "source"
+        path.write_bytes(DATA)
+        parts = Parts(PathBody(path), 4, stamp=(0,))
+        path.write_bytes(DATA[:6])
+        for number in (2, 3):
+            with pytest.raises(IntegrityError, match=r"gone|changed"):
+                parts.measure(number)
+
+    def test_that_changed_after_they_were_sent_are_found(self, tmp_path: Path) -> None:
+        """One part would be of the older artifact, another of the newer one."""
+        path = tmp_path / "source"
+        path.write_bytes(DATA)
+        parts = Parts(PathBody(path), 4, stamp=stamp_of(PathBody(path)))
+        parts.measure(3)
+        parts.check()
+        changed_at(path, b"X" + DATA[1:], 1_000_000_000)
+        with pytest.raises(IntegrityError, match="changed while it was stored"):
+            parts.check()
+
+    @pytest.mark.parametrize("more", [b"", b"and more"])
+    def test_that_are_what_they_were_are_fine(self, tmp_path: Path, more: bytes) -> None:
+        """A file that was touched, or has grown, still holds what was announced."""
+        path = tmp_path / "source"
+        path.write_bytes(DATA)
+        parts = Parts(PathBody(path), 4, stamp=stamp_of(PathBody(path)))
+        parts.measure(3)
+        changed_at(path, DATA + more, 1_000_000_000)
+        parts.check()
+
+    def test_are_compared_by_the_service_alone_where_it_does(self, tmp_path: Path) -> None:
+        """Their digest is that of what was measured, which the service is told."""
+        path = tmp_path / "source"
+        path.write_bytes(DATA)
+        parts = Parts(PathBody(path), 4)
+        path.write_bytes(b"X" + DATA[1:])
+        part = parts.part(1, compared=False)
+        assert b"Xbcd" == b"".join(part.chunks())
+        assert hashlib.sha256(DATA[:4]).hexdigest() == part.sha256()
+
+
+class TestStamp:
+    """What a body says of its source."""
+
+    def test_of_bytes_is_always_the_same(self) -> None:
+        """Nobody can change them."""
+        assert () == steady_stamp(BytesBody(DATA)) == steady_stamp(MeasuredBody(BytesBody(b"")))
+
+    def test_of_a_file_is_another_one_when_it_changed(self, tmp_path: Path) -> None:
+        """By its time, its size, or because it is another file."""
+        path, other = tmp_path / "source", tmp_path / "other"
+        stamps = set()
+        for data, seconds in ((DATA, 1_000_000_000), (DATA, 1_000_000_001), (b"", 1_000_000_001)):
+            changed_at(path, data, seconds)
+            stamps.add(steady_stamp(PathBody(path)))
+        other.write_bytes(b"")
+        os.utime(other, (1_000_000_001, 1_000_000_001))
+        other.replace(path)
+        stamps.add(steady_stamp(PathBody(path)))
+        assert (4, False) == (len(stamps), None in stamps)
+
+    def test_of_a_file_that_changed_just_now_says_nothing(self, tmp_path: Path) -> None:
+        """Another change of the same moment would have the same time; so would one to come."""
+        path = tmp_path / "source"
+        path.write_bytes(DATA)
+        assert stamp_of(PathBody(path)) is not None
+        assert steady_stamp(PathBody(path)) is None
+        changed_at(path, DATA, 100_000_000_000)
+        assert steady_stamp(PathBody(path)) is None
+
+    def test_of_any_other_body_is_none(self) -> None:
+        """Nobody can tell whether it changed."""
+        for body in (Foreign(DATA), FileBody(io.BytesIO(DATA)), MeasuredBody(Foreign(DATA))):
+            assert steady_stamp(body) is None
+
+
+def changed_at(path: Path, data: bytes, seconds: int) -> None:
+    """Write a file, and say when that was."""
+    path.write_bytes(data)
+    os.utime(path, (seconds, seconds))
 
 
 class TestPartSize:
@@ -644,6 +770,46 @@ class TestMultipart:
         fails(changing, exchange, IntegrityError)
         assert ("abort", None, 1) == (changing.asked[-1], kept.state, kept.cleared)
 
+    def test_a_source_that_changes_behind_what_was_sent_is_not_stored(self, tmp_path: Path) -> None:
+        """No part is of another artifact than the rest."""
+        path = tmp_path / "source"
+        changed_at(path, DATA, 1_000_000_000)
+        exchange = in_parts(Numbered(), PathBody(path), part_size=4)
+
+        class Changing(Service):
+            def answer(self, request: Request) -> Response:
+                response = super().answer(request)
+                if request.url == "part 1":
+                    path.write_bytes(b"X" + DATA[1:])
+                return response
+
+        changing = Changing()
+        fails(changing, exchange, IntegrityError)
+        assert ["begin", "part 1", "part 2", "part 3", "abort"] == changing.asked
+
+    @pytest.mark.parametrize(("compares", "sent"), [(True, b"Xbcd"), (False, None)])
+    def test_a_service_that_compares_is_left_to_do_so(
+        self,
+        tmp_path: Path,
+        compares: bool,  # noqa: FBT001 - a parameter of the test
+        sent: bytes | None,
+    ) -> None:
+        """To any other a whole part of a changed source is not sent."""
+        path, upload = tmp_path / "source", Numbered()
+        upload.compares = compares
+        changed_at(path, DATA, 1_000_000_000)
+        exchange = in_parts(upload, PathBody(path), part_size=4)
+
+        class Changing(Service):
+            def answer(self, request: Request) -> Response:
+                if request.url == "part 1":
+                    path.write_bytes(b"X" + DATA[1:])
+                return super().answer(request)
+
+        changing = Changing()
+        fails(changing, exchange, IntegrityError)
+        assert sent == changing.have.get("part 1")
+
     def test_a_source_that_changed_is_not_gone_on_with(
         self, service: Service, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -761,6 +927,27 @@ class TestResumable:
         assert "done u1" == service.run(ordered(upload))
         assert ["begin", "send 0-4", "send 4-8", "send 8-10", "finish"] == service.asked
         assert (DATA, []) == (bytes(upload.taken), service.pauses)
+
+    @pytest.mark.parametrize(
+        ("lost", "said", "result"),
+        [("send 8-10", [4, 8, None], "there"), ("send 4-8", [4, None], "done u1")],
+    )
+    def test_the_last_of_which_may_have_been_all(
+        self, service: Service, lost: str, said: list[int | None], result: str
+    ) -> None:
+        """Its answer was lost, the upload is gone, and the artifact may be there by that."""
+
+        class Renewed(Ordered):
+            def begin(self) -> Exchange[State]:
+                self.taken.clear()
+                return (yield from super().begin())
+
+        service.faults[lost] = [ProtocolError("the answer was lost")]
+        service.faults["stored"] = [answered("there")]
+        upload = Renewed()
+        upload.said = said
+        assert result == service.run(ordered(upload))
+        assert (result == "there") == ("stored" in service.asked)
 
     def test_of_nothing_are_none(self, service: Service) -> None:
         """The last request alone makes an empty artifact."""

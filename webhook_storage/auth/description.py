@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetJsonSchemaHandler,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -21,6 +23,9 @@ from webhook_storage import registry
 from webhook_storage.contracts import Auth
 from webhook_storage.errors import ConfigurationError, LiteralSecretWarning
 from webhook_storage.template import parse
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
 
 
 def _named(text: str) -> str:
@@ -92,24 +97,41 @@ def find(data: Mapping[str, Any]) -> AuthModel:
 
 
 def _validate(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    problem = None
-    try:
-        return find(value)
-    except ConfigurationError as error:
-        problem = str(error)
-    raise ValueError(problem)
+    return find(value) if isinstance(value, Mapping) else value
 
 
-AnyAuth: TypeAlias = Annotated[SerializeAsAny[AuthModel], BeforeValidator(_validate)]
+class _Kinds:
+    """Describes the field by all kinds that are installed."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return one schema for each kind; they are imported for that."""
+        del schema
+        kinds = []
+        for name in registry.names(registry.AUTH):
+            with contextlib.suppress(ConfigurationError):  # what cannot be imported is not there
+                kind = registry.load(registry.AUTH, name)
+                if isinstance(kind, type) and issubclass(kind, AuthModel):
+                    kinds.append(handler(kind.__pydantic_core_schema__))
+        return {"oneOf": kinds, "required": ["type"], "discriminator": {"propertyName": "type"}}
+
+
+AnyAuth: TypeAlias = Annotated[SerializeAsAny[AuthModel], BeforeValidator(_validate), _Kinds]
 """The type of a preset's field that takes any kind."""
 
 
 def _explain(error: _Invalid, model: type[AuthModel]) -> ConfigurationError:
     """Return our error for the first fault, without what was given."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    unknown = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+    first = (unknown or faults)[0]  # a name that was misspelt is missing, too
     field = ".".join(map(str, first["loc"])) or "type"
-    known = ", ".join(name for name in model.model_fields if name != "type")
-    message = f"auth: {field}: {first['msg'].removeprefix('Value error, ').lower()}"
-    return ConfigurationError(message, path=f"auth.{field}", hint=f"its fields are {known}")
+    known = [name for name in model.model_fields if name != "type"]
+    message = first["msg"].removeprefix("Value error, ").lower()
+    if unknown:
+        meant = registry.nearest(field, known)
+        message = "there is no such field" + (f', did you mean "{meant}"?' if meant else "")
+    hint = f"its fields are {', '.join(known)}"
+    return ConfigurationError(message, path=f"auth.{field}", hint=hint)

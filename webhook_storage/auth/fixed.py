@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from webhook_storage.auth.description import AuthModel, SecretText
 from webhook_storage.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from webhook_storage.contracts import Request
+
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""A token (RFC 9110, section 5.6.2)."""
 
 
 class Bearer(AuthModel):
@@ -53,6 +59,16 @@ class ApiKey(AuthModel):
     name: str = Field("X-Api-Key", min_length=1, description="Name of the header or parameter.")
     place: Literal["header", "query"] = Field("header", description="Where it goes.")
 
+    @model_validator(mode="after")
+    def _check_name(self) -> Self:
+        if self.place == "header" and not _NAME.fullmatch(self.name):
+            raise ValueError("name is that of a header")
+        return self
+
+    def header_name(self) -> str:
+        """Return the name of its header, if it is in one."""
+        return self.name if self.place == "header" else ""
+
     def write(self, request: Request) -> Request:
         """Add the header or the parameter."""
         if self.place == "header":
@@ -72,6 +88,11 @@ def with_header(request: Request, name: str, value: str) -> Request:
         ConfigurationError: When it has that header already.
     """
     if name.lower() in {given.lower() for given in request.headers}:
-        message = f"auth and the header {name} contradict each other"
-        raise ConfigurationError(message, path="auth", hint="keep one of the two")
+        raise twice(name)
     return replace(request, auth=None, headers={**request.headers, name: value})
+
+
+def twice(name: str) -> ConfigurationError:
+    """Return the error for a header that `auth` sets, and the definition as well."""
+    message = f"auth and the header {name} contradict each other"
+    return ConfigurationError(message, path="auth", hint="keep one of the two")

@@ -116,6 +116,15 @@ class HmacUrl(AuthModel):
         pairs = urlencode(ours, quote_via=quote, safe="")
         return wire.changed(url=f"{url}?{query}&{pairs}" if query else f"{url}?{pairs}")
 
+    def header_name(self) -> str:
+        """Return nothing: all is in the query."""
+        return ""
+
+    def signatures(self, wire: WireRequest) -> list[str]:
+        """Return the signature."""
+        query = parse_qsl(origin.target(wire.url).partition("?")[2])
+        return [value for name, value in query if name == self.signature_parameter]
+
     def _text(self, wire: WireRequest, query: str, expires: str) -> bytes:
         """Return what is signed."""
         raw_path = origin.path(wire.url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 from abc import abstractmethod
 from http import HTTPStatus
@@ -25,11 +27,13 @@ _LIFETIME = 3600.0
 """Seconds, where the service says nothing (RFC 6749, section 5.1 leaves that to the client)."""
 
 _LONGEST = 10.0**7
+_DIGITS = 20
 _REFUSED = frozenset({400, 401, 403})
 _MEANINGS = {
     "invalid_client": "client_id or client_secret is wrong, or is wanted in another place: see "
     "'client_auth'",
-    "invalid_grant": "the refresh token was revoked, has expired, or is that of another client",
+    "invalid_grant": "the refresh token was revoked, was replaced by a newer one, has expired, or "
+    "is that of another client",
     "invalid_request": "the service wants other fields: see 'more'",
     "invalid_scope": "the client may not have this 'scope'",
     "unauthorized_client": "the client may not get tokens in this way",
@@ -97,6 +101,7 @@ class _OAuth2(AuthModel):
             verify=self.verify,
             returns=_REFUSED,
             idempotent=True,  # a token that got lost is one that nobody uses
+            allow_html=True,  # and is no token: `_access` says so
             allow_http=self.allow_http,
         )
         response: Response = yield request
@@ -157,15 +162,21 @@ def _access(url: str, response: Response) -> Access:
     found = document.parse(response.body.decode("utf-8", "replace"))
     answer: dict[str, Any] = found if isinstance(found, dict) else {}
     token = answer.get("access_token")
-    if response.status == HTTPStatus.OK and isinstance(token, str) and _TOKEN.fullmatch(token):
+    kind = answer.get("token_type", "bearer")
+    # A token of any other type (section 7.1) is sent in another way.
+    bearer = isinstance(kind, str) and kind.lower() == "bearer"
+    given = token if isinstance(token, str) and _TOKEN.fullmatch(token) else ""
+    if response.status == HTTPStatus.OK and given and bearer:
         return Access(
-            secrets={"token": SecretValue(token)}, lifetime=_lifetime(answer.get("expires_in"))
+            secrets={"token": SecretValue(given)}, lifetime=_lifetime(answer.get("expires_in"))
         )
     code = answer.get("error")
     known = isinstance(code, str) and code in _MEANINGS
     what = f"POST {url} gave no access token"
     message = f"{what}: {code}" if known else f"{what}, and answered {response.status}"
     hint = _MEANINGS[cast("str", code)] if known else "is it the URL of a token endpoint?"
+    if given and not bearer:
+        message, hint = f"{what} of the type bearer", "no other type is known here (RFC 6749, 7.1)"
     raise AuthenticationError(
         message, status=response.status, attempts=response.attempts, hint=hint
     )
@@ -174,8 +185,7 @@ def _access(url: str, response: Response) -> Access:
 def _lifetime(said: object) -> float:
     """Return the seconds for which a token is good; some services say them as text."""
     seconds = _LIFETIME
-    if isinstance(said, (int, float, str)) and not isinstance(said, bool):
-        digits = str(said).partition(".")[0]
-        if digits.isascii() and digits.isdecimal() and len(digits) < len(str(_LONGEST)):
-            seconds = float(digits)
-    return max(1.0, min(seconds, _LONGEST))
+    if isinstance(said, str):  # a number is one too, as it was spelled
+        with contextlib.suppress(ValueError):
+            seconds = float(said[:_DIGITS])
+    return max(1.0, min(_LONGEST, seconds)) if math.isfinite(seconds) else _LIFETIME

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from webhook_storage.contracts import Exchange, Request, Together, Wanted, Work
-from webhook_storage.errors import ConfigurationError
+from webhook_storage.contracts import Auth, Exchange, Request, Together, Wanted, Work
+from webhook_storage.errors import ConfigurationError, WebhookStorageError
 from webhook_storage.render import templates
 from webhook_storage.secret import SecretValue
+from webhook_storage.sender import written
 from webhook_storage.template import Reference, parse
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _templates(storage: Storage) -> Iterator[tuple[str, Template]]:
             if isinstance(wish, Wanted):
                 texts = [(name, parse(text)) for name, text in wish.templates.items()]
             else:
-                texts = list(templates(wish))
+                texts = templates(wish)
             for _, template in texts:
                 yield operation, template
     for text in storage.signing_keys.values():
@@ -70,9 +71,36 @@ def _templates(storage: Storage) -> Iterator[tuple[str, Template]]:
 def _first_wishes(storage: Storage, operation: Operation) -> Iterator[Request | Wanted]:
     """Yield what an operation wants up to its first request; nothing when there is no such one."""
     try:
-        yield from _wishes_of(sample(storage, operation))
+        for wish in _wishes_of(sample(storage, operation)):
+            if isinstance(wish, Request):
+                yield written(wish)
+                yield from _wishes_of_auth(wish)
+            else:
+                yield wish
     except ConfigurationError:
         return
+
+
+def _wishes_of_auth(request: Request) -> Iterator[Request | Wanted]:
+    """Yield what a log-in for a request wants to know, and its first request. None is made."""
+    steps = request.auth.log_in(request, _CHALLENGE) if isinstance(request.auth, Auth) else None
+    if steps is None:
+        return
+    try:
+        wish = next(steps)
+        while isinstance(wish, Wanted):
+            yield wish
+            wish = steps.send({name: SecretValue("") for name in wish.templates})
+        if isinstance(wish, Request):
+            yield written(wish)
+    except (StopIteration, WebhookStorageError):
+        return  # it was told all that is wanted, and takes no offence at what is made up
+    finally:
+        steps.close()
+
+
+_CHALLENGE = "Digest"
+"""Of a server that says no more; without one, some kinds want nothing yet."""
 
 
 def _wishes_of(steps: Exchange[Any]) -> Iterator[Request | Wanted]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from webhook_storage.contracts import Deadline, Found, NotFound, Outcome, Resolver
+from webhook_storage.errors import WebhookStorageError
 from webhook_storage.network import Network
 from webhook_storage.retry import RetryPolicy
 from webhook_storage.secret import SecretValue
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from webhook_storage.contracts import Transport
+    from webhook_storage.receipt import Receipt
     from webhook_storage.storage import Storage
     from webhook_storage.template import Reference
 
@@ -46,10 +48,14 @@ class PresetCase:
         parted_above: See `parted`.
         largest: Most bytes of an artifact; one more is refused before anything is sent. None where
             nobody knows a limit.
+        largest_request: Most bytes that one request may have; None means 5 GiB for a preset that
+            knows parts, and no limit for another.
         odd_keys: Keys that the service takes.
         refused_keys: Keys that it cannot take, which are refused before anything is sent.
         trouble: Lets the service answer the next request that sends an artifact or a part with a
             status, once; None where it cannot.
+        lose: Lets the service do the next request that sends an artifact and say nothing, once;
+            None where it cannot.
         transport: What sends; the usual one by default.
         network: Where requests may go.
     """
@@ -65,17 +71,27 @@ class PresetCase:
     parted: Storage | None = None
     parted_above: int = 0
     largest: int | None = None
+    largest_request: int | None = None
     odd_keys: Sequence[str] = ODD_KEYS
     refused_keys: Sequence[str] = ("line\nbreak", "nul\0", "../up", "a/./b")
     trouble: Callable[[int], None] | None = None
+    lose: Callable[[], None] | None = None
     transport: Callable[[], Transport] | None = None
     network: Network | None = None
 
-    def sender(self, secrets: Mapping[str, str] | None = None, *, attempts: int = 1) -> Sender:
+    def sender(
+        self,
+        secrets: Mapping[str, str] | None = None,
+        *,
+        attempts: int = 1,
+        transport: Transport | None = None,
+    ) -> Sender:
         """Return a sender with these secrets, by default the right ones."""
+        if transport is None and self.transport is not None:
+            transport = self.transport()
         return Sender(
             secrets=[_Held(self.secrets if secrets is None else secrets)],
-            transport=None if self.transport is None else self.transport(),
+            transport=transport,
             retry=RetryPolicy(attempts=attempts, max_delay=0),
             network=self.network or Network(),
         )
@@ -83,6 +99,20 @@ class PresetCase:
     def key(self, name: str = "a") -> str:
         """Return a key that nothing has been stored under."""
         return f"{uuid4().hex}/{name}"
+
+    def stored_by(self, sender: Sender, data: bytes, key: str) -> Receipt:
+        """Store by a sender that another thread has made."""
+        with sender:
+            return self.storage.put(data, key)
+
+    def said(self, came: object) -> str:
+        """Return what came of an operation, in words that show no secret."""
+        if not isinstance(came, WebhookStorageError):
+            return "no error was raised"
+        text = (
+            "a text that shows a secret" if self.leaks(str(came)) else " ".join(str(came).split())
+        )
+        return f"it raised {type(came).__name__}: {text}"
 
     def leaks(self, where: str | bytes) -> list[str]:
         """Return the forms in which a secret stands in a text."""

@@ -181,20 +181,20 @@ class HttpxTransport(Transport):
         verify = request.verify
         # Nothing is loaded where TLS is not spoken.
         context = (
-            self._context(verify=verify, cert=request.cert)
+            self.context(verify=verify, cert=request.cert)
             if route.tls
             else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         )
         # Of what is said of the server only whom to trust holds for a proxy.
         known = True if verify is False else verify
-        of_proxy = partial(self._context, verify=known, cert=None)
+        of_proxy = partial(self.context, verify=known, cert=None)
         proxy = _proxy(route.proxy, of_proxy) if route.proxy else None
         limits = httpx.Limits(
             max_connections=self._max_connections, max_keepalive_connections=self._max_connections
         )
         return {"verify": context, "proxy": proxy, "limits": limits, "trust_env": False}
 
-    def _context(self, *, verify: bool | str, cert: Cert) -> ssl.SSLContext:
+    def context(self, *, verify: bool | str, cert: Cert) -> ssl.SSLContext:
         """Return the TLS settings; they are kept by digests of what is secret."""
         key = label(verify), label(cert)
         context = self._contexts.get(key)
@@ -209,7 +209,7 @@ class HttpxTransport(Transport):
     def _route(self, request: WireRequest) -> _Route:
         """Return what the request's connections must share; of PEM texts only digests."""
         where = request.origin
-        proxy = self._proxy_of(request, where)
+        proxy = self.proxy_of(request, where)
         if request.guarded and proxy is not None:
             raise refuse_proxy()
         return _Route(
@@ -221,7 +221,8 @@ class HttpxTransport(Transport):
             host=origin.host(request.url) if request.guarded else None,
         )
 
-    def _proxy_of(self, request: WireRequest, where: origin.Origin) -> str | None:
+    def proxy_of(self, request: WireRequest, where: origin.Origin) -> str | None:
+        """Return the proxy that a request goes through, as it is spelled."""
         proxies = request.proxies
         if proxies is None:
             proxies = self._environment
@@ -288,7 +289,7 @@ def _to_httpx(request: WireRequest) -> httpx.Request:
     connect, wait = request.timeout
     headers = request.headers
     if not any(name.lower() == "host" for name, _ in headers):
-        headers = [("Host", _without_default_port(request.url)), *headers]
+        headers = [("Host", without_default_port(request.url)), *headers]
     return httpx.Request(
         request.method,
         request.url,
@@ -298,7 +299,7 @@ def _to_httpx(request: WireRequest) -> httpx.Request:
     )
 
 
-def _without_default_port(url: str) -> str:
+def without_default_port(url: str) -> str:
     """Return host and port as a Host header has them, and as signatures are made over them."""
     host = origin.host(url)
     return host.removesuffix(":443" if url.startswith("https:") else ":80")

@@ -155,7 +155,7 @@ def _nothing() -> None:
 
 def translate(error: Exception) -> TransportError:
     """Return our error for one of httpx, with words of our own: its text may hold a secret."""
-    tls = _tls_fault(error)
+    tls = tls_fault(error)
     if tls is not None:
         return tls
     for foreign, ours, message in _MEANINGS:
@@ -169,7 +169,7 @@ def wants_proxy_login(error: Exception) -> bool:
     return isinstance(error, httpx.ProxyError) and str(error).startswith("407")
 
 
-def _tls_fault(error: BaseException | None) -> TlsError | None:
+def tls_fault(error: BaseException | None) -> TlsError | None:
     """Return the error for a failed TLS handshake, which httpx hides among its causes."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):

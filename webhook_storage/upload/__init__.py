@@ -12,6 +12,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from webhook_storage.artifact import steady_stamp
 from webhook_storage.contracts import Exchange, Work
 from webhook_storage.errors import ConfigurationError
 from webhook_storage.upload.description import (
@@ -55,9 +56,9 @@ def in_parts(
 ) -> Exchange[T]:
     """Carry an upload out.
 
-    The body is read once before anything is sent, and a source that changes afterwards is an error.
-    A part that fails is sent again alone. When the upload fails for good it is aborted; with a
-    checkpoint it is left as it is, for another attempt to go on with.
+    The body is read once before it is sent, and a source that changes meanwhile is an error. A part
+    that fails is sent again alone. When the upload fails for good it is aborted; with a checkpoint
+    it is left as it is, for another attempt to go on with.
 
     Args:
         upload: Its requests.
@@ -74,7 +75,10 @@ def in_parts(
         ConfigurationError: The checkpoint holds what this upload cannot go on with.
         WebhookStorageError: As for any request; its hint says what is left at the service.
     """
-    parts: Parts = yield Work(partial(Parts, body, part_size, upload.measure))
+    # Another process that goes on has to know that it has the same artifact, so that comes first.
+    alongside = isinstance(upload, MultipartUpload) and checkpoint is None
+    stamp = (yield Work(partial(steady_stamp, body))) if alongside else None
+    parts: Parts = yield Work(partial(Parts, body, part_size, upload.measure, stamp))
     run: Run[T]
     if isinstance(upload, MultipartUpload):
         run = MultipartRun(upload, parts, checkpoint, limit)

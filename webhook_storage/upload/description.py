@@ -60,7 +60,10 @@ class Upload(ABC, Generic[T]):
         return None
 
     def measure(self, chunk: bytes) -> None:
-        """See the next bytes of the artifact, all of them once and in order, before it begins."""
+        """See the next bytes of the artifact, all of them once and in order, before it is finished.
+
+        Where parts follow one another that is before it begins.
+        """
 
     def stored(self) -> Exchange[T | None]:
         """Return what the last request would have, when the artifact is there and is this one.
@@ -73,7 +76,14 @@ class Upload(ABC, Generic[T]):
 
 
 class MultipartUpload(Upload[T]):
-    """An upload of parts that have a number and come in any order."""
+    """An upload of parts that have a number and come in any order.
+
+    Attributes:
+        compares: Whether the service refuses a part of which the bytes are not those of the SHA-256
+            that the request says; then nobody else need compare them.
+    """
+
+    compares: bool = False
 
     @abstractmethod
     def send(self, state: State, part: PartBody) -> Exchange[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from webhook_storage.contracts import Exchange, Together
+from webhook_storage.contracts import Exchange, Together, Work
 from webhook_storage.upload.answers import Echoes, check_echo, gone, overheard
 from webhook_storage.upload.run import Run
 
@@ -57,11 +58,15 @@ class MultipartRun(Run[T]):
         for start in range(0, len(missing), _BATCH):
             batch = missing[start : start + _BATCH]
             yield Together([self._send_one(state, number) for number in batch], self._limit)
+        yield Work(self._parts.check)
         return state
 
     def _send_one(self, state: State, number: int) -> Exchange[None]:
+        if not self._parts.is_measured(number):
+            yield Work(partial(self._parts.measure, number))
         echoes: Echoes = []
-        sending = self._requests.send(state, self._parts.part(number))
+        part = self._parts.part(number, compared=not self._requests.compares)
+        sending = self._requests.send(state, part)
         tag = yield from overheard(sending, echoes)
         check_echo([tag], echoes)
         self._tags[number] = tag

@@ -1,24 +1,25 @@
 """An artifact cut into parts, each of which can be sent alone, again, and beside others.
 
-The artifact is read once before anything is sent, for the digest of each part. So a source that
-changes while it is sent is found, in whatever order the parts go and however many processes it
-takes.
+The artifact is read once for the digest of each part, before anything is sent or, where the source
+can tell whether it changed, each part before it is sent. So a source that changes while it is sent
+is found, in whatever order the parts go and however many processes it takes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from typing import TYPE_CHECKING
 
-from webhook_storage.artifact import MeasuredBody, span
+from webhook_storage.artifact import MeasuredBody, span, stamp_of
 from webhook_storage.errors import IntegrityError, TooLargeError
 from webhook_storage.upload.ahead import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from webhook_storage.artifact import Stamp
     from webhook_storage.contracts import Body
-
 
 _SMALL = 8 * 1024 * 1024
 """A body of up to so many bytes is read at once; a thread would cost more than it saves."""
@@ -29,7 +30,7 @@ class PartBody(MeasuredBody):
 
     It is read in small pieces, and each time anew. Its last bytes are given only when all of them
     are those of which the digest was taken, so that no service gets a whole part of a source that
-    has changed.
+    has changed; unless the service itself compares them.
 
     Attributes:
         number: Which part it is, counted from 1.
@@ -38,10 +39,18 @@ class PartBody(MeasuredBody):
         total: Number of bytes of the whole.
     """
 
-    __slots__ = ("_known", "_skipped", "end", "number", "start", "total")
+    __slots__ = ("_compared", "_known", "_skipped", "end", "number", "start", "total")
 
     def __init__(
-        self, body: Body, number: int, start: int, end: int, known: str, skipped: int = 0
+        self,
+        body: Body,
+        number: int,
+        start: int,
+        end: int,
+        known: str,
+        *,
+        skipped: int = 0,
+        compared: bool = True,
     ) -> None:
         """Take a part of a body.
 
@@ -52,6 +61,7 @@ class PartBody(MeasuredBody):
             end: Where it ends.
             known: Its SHA-256 in lower-case hex, with what is skipped.
             skipped: How many of its first bytes the service has already.
+            compared: Whether its bytes are compared with its digest here.
         """
         super().__init__(body)
         self.number = number
@@ -60,6 +70,7 @@ class PartBody(MeasuredBody):
         self.total = body.size
         self._known = known
         self._skipped = skipped
+        self._compared = compared
 
     @property
     def size(self) -> int:
@@ -81,11 +92,11 @@ class PartBody(MeasuredBody):
         taken = hashlib.sha256()
         skipped, left = self._skipped, self._skipped + self.size
         for chunk in span(self._body, self.start - self._skipped, left):
-            taken.update(chunk)
             left -= len(chunk)
-            if not left and taken.hexdigest() != self._known:
-                message = "the source changed while it was stored"
-                raise IntegrityError(message, hint="store it again when nothing writes to it")
+            if self._compared:
+                taken.update(chunk)
+                if not left and taken.hexdigest() != self._known:
+                    raise _changed()
             if len(chunk) > skipped:
                 yield chunk[skipped:]
             skipped -= min(skipped, len(chunk))
@@ -108,6 +119,9 @@ class Parts:
         body: The body; a `MeasuredBody` knows its own digest afterwards.
         part_size: Number of bytes of each part, of the last one at most that.
         measure: Gets all bytes in order, for digests of the service's own kind.
+        stamp: What the body said of itself before it was read, see `steady_stamp`. With it nothing
+            is read yet: whoever sends a part has it measured before, and whoever has sent all of
+            them calls `check`.
 
     Raises:
         IntegrityError: When the body has fewer bytes than it announces.
@@ -121,33 +135,80 @@ class Parts:
         b's'
     """
 
-    __slots__ = ("_body", "_digests", "part_size", "size")
+    __slots__ = ("_body", "_digests", "_measuring", "_reading", "_stamp", "part_size", "size")
 
     def __init__(
-        self, body: Body, part_size: int, measure: Callable[[bytes], object] | None = None
+        self,
+        body: Body,
+        part_size: int,
+        measure: Callable[[bytes], object] | None = None,
+        stamp: Stamp | None = None,
     ) -> None:
-        """Take the digest of each part."""
+        """Take the digest of each part, unless it is to be taken later."""
         self._body = body
+        self._stamp = stamp
         self.part_size = part_size
         self.size = body.size
-        self._digests = list(_digests(body, part_size, measure))
+        self._reading = threading.Lock()
+        self._digests: list[str] = []
+        if stamp is not None:
+            self._measuring = _digests_of(body.chunks(), body, part_size, measure)
+            return
+        self._measuring = _digests(body, part_size, measure)
+        self.measure(len(self))
 
     def __len__(self) -> int:
         """Return the number of parts; what is empty has one."""
-        return len(self._digests)
+        return max(1, -(-self.size // self.part_size))
 
-    def part(self, number: int) -> PartBody:
-        """Return a part by its number, counted from 1."""
+    def is_measured(self, number: int) -> bool:
+        """Tell whether the digest of a part is known."""
+        return number <= len(self._digests)
+
+    def measure(self, number: int) -> None:
+        """Take the digests of all parts up to this one, whoever else does so at the same time.
+
+        Raises:
+            IntegrityError: When the body has other bytes than it announces.
+        """
+        with self._reading:
+            while not self.is_measured(number):
+                digest = next(self._measuring, None)
+                if digest is None:  # it has failed for another part
+                    raise _changed()
+                self._digests.append(digest)
+
+    def check(self) -> None:
+        """See that the body is still what was measured; it is read again if it may not be.
+
+        Raises:
+            IntegrityError: When it is not, so that the parts may be those of two artifacts.
+        """
+        if self._stamp is None or self._stamp == stamp_of(self._body):
+            return
+        again = _digests_of(self._body.chunks(), self._body, self.part_size, None)
+        if self._digests != list(again):
+            raise _changed()
+
+    def part(self, number: int, *, compared: bool = True) -> PartBody:
+        """Return a part by its number, counted from 1.
+
+        Args:
+            number: Its number.
+            compared: Whether it sees to it that it is what was measured; else the service does.
+        """
         start = (number - 1) * self.part_size
         end = min(start + self.part_size, self.size)
-        return PartBody(self._body, number, start, end, self._digests[number - 1])
+        known = self._digests[number - 1]
+        return PartBody(self._body, number, start, end, known, compared=compared)
 
     def rest(self, offset: int) -> PartBody:
         """Return the part that holds this offset, from there on; there is one."""
         index, skipped = divmod(offset, self.part_size)
         start = index * self.part_size
         end = min(start + self.part_size, self.size)
-        return PartBody(self._body, index + 1, start, end, self._digests[index], skipped)
+        known = self._digests[index]
+        return PartBody(self._body, index + 1, start, end, known, skipped=skipped)
 
 
 def _digests(
@@ -184,6 +245,11 @@ def _digests_of(
         message = f"the source has {total} bytes by now, and had {body.size}"
         raise IntegrityError(message, hint="store it again when nothing writes to it")
     yield taken.hexdigest()
+
+
+def _changed() -> IntegrityError:
+    message = "the source changed while it was stored"
+    return IntegrityError(message, hint="store it again when nothing writes to it")
 
 
 def part_size_for(

@@ -87,6 +87,7 @@ class ResumableRun(Run[T]):
                 raise
             failure = error
         if failure is not None:  # some of it may have come, or all
+            self._unanswered = part.last
             progress = yield from self._ask(state)
         yield from self._take(progress, part.end)
         return failure

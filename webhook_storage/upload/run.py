@@ -56,6 +56,7 @@ class Run(ABC, Generic[T]):
         self._tags: dict[int, str] = {}
         self._finishing = False
         self._resumed = False
+        self._unanswered = False
 
     @abstractmethod
     def _rejoin(self, state: State) -> Exchange[None]:
@@ -90,7 +91,8 @@ class Run(ABC, Generic[T]):
             except ObjectNotFoundError as error:
                 if self._state is None or renewed:
                     raise
-                maybe_done = self._finishing and (self._resumed or error.attempts > 1)
+                again = self._resumed or error.attempts > 1
+                maybe_done = self._unanswered or (self._finishing and again)
             if maybe_done:
                 found = yield from self._upload.stored()
                 if found is not None:

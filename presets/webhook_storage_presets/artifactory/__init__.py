@@ -55,6 +55,7 @@ from webhook_storage_presets.artifactory.names import (
     problem_of,
 )
 from webhook_storage_presets.keys import Listed, check_key, facts_of, in_url, key_of
+from webhook_storage_presets.urls import check_base_url
 
 __all__ = ["Artifactory"]
 
@@ -124,10 +125,7 @@ class Artifactory(Storage):
     @field_validator("url")
     @classmethod
     def _check_url(cls, text: str) -> str:
-        literal = "".join(part for part in parse(text).parts if isinstance(part, str))
-        if not text or set("?#;") & set(literal):
-            raise ValueError("it is a URL without a query, for example https://host/artifactory")
-        return text.removesuffix("/")
+        return check_base_url(text, "https://host/artifactory")
 
     @field_validator("repository")
     @classmethod

@@ -13,6 +13,7 @@ from webhook_storage import document
 from webhook_storage.answer import header, number
 from webhook_storage.checksum import compare_stored
 from webhook_storage.errors import (
+    AuthenticationError,
     ConflictError,
     IntegrityError,
     ObjectNotFoundError,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from webhook_storage.contracts import Body, Exchange, Request, Response
 
-REFUSALS = frozenset({400, 403, 404, 405, 409, 413})
+REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413})
 """Statuses that Artifactory explains; of all others the status says enough."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -75,6 +76,11 @@ _BY_STATUS = {
         ResponseError,
         "Artifactory does not take it",
         "has the key or a property a character that it refuses, or is the repository a remote one?",
+    ),
+    401: _Meaning(
+        AuthenticationError,
+        "the credential is missing, wrong or expired",
+        "is it what auth says, a token as bearer, user and password as basic, or an API key?",
     ),
     403: _FORBIDDEN,
     404: _NO_FILE,
@@ -124,13 +130,13 @@ def refusal(
 
 def _meaning(request: Request, response: Response) -> _Meaning:
     said = _messages(response)
+    if request.method != "PUT":
+        return _BY_STATUS[response.status]
     if response.status == 403 and ("overwrite" in said or "delete permission" in said):  # noqa: PLR2004 - an HTTP status
         return _NO_OVERWRITE
     if response.status == 409 and "checksum" in said:  # noqa: PLR2004 - as above
         return _ALTERED_THERE
-    if response.status == 404 and request.method == "PUT":  # noqa: PLR2004 - as above
-        return NO_REPOSITORY
-    return _BY_STATUS[response.status]
+    return NO_REPOSITORY if response.status == 404 else _BY_STATUS[response.status]  # noqa: PLR2004 - as above
 
 
 def _messages(response: Response) -> str:
@@ -163,7 +169,7 @@ def compare(
         if text.lower() != taken[name].hex():
             message = f"{what}: Artifactory says by its {name} that it has stored other bytes"
             raise IntegrityError(message, hint=_ALTERED)
-    if number(str(item.get("size", body.size))) != body.size:
+    if number(str(item.get("size"))) not in {None, body.size}:
         message = f"{what}: Artifactory says that it has stored another number of bytes"
         raise IntegrityError(message, hint=_ALTERED)
 
@@ -226,15 +232,13 @@ def names_of(request: Request, response: Response, content: bytes, folder: str) 
         UnexpectedAnswerError: When it is no listing.
     """
     found = _parsed(content).get("files")
-    if not isinstance(found, list):
-        raise unexpected(request, response, "with no list of files")
     uris = [
-        each["uri"]
-        for each in found
-        if isinstance(each, dict)
-        and each.get("folder") not in (True, "true")  # the documentation has it as text
-        and isinstance(each.get("uri"), str)
+        document.select(each, "uri")
+        for each in (found if isinstance(found, list) else [None])
+        if document.select(each, "folder") not in (True, "true")  # it is documented as a text
     ]
+    if not all(isinstance(uri, str) for uri in uris):
+        raise unexpected(request, response, "with no list of files")
     return [f"{folder}{uri.removeprefix('/')}" for uri in uris]
 
 

@@ -43,7 +43,7 @@ class Api:
     def stored(self, facts: Facts) -> str:
         """Return the template of the URL of a store, which has the properties too."""
         for text in self.properties.values():
-            check_facts(text, facts)
+            check_facts(text, facts, field="properties")
         return f"{self.file(facts)}{in_matrix(self.properties)}"
 
     def told(self, facts: Facts) -> str:

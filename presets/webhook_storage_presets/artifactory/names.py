@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from webhook_storage.errors import ConfigurationError
-from webhook_storage.template import Fact, Placeholder, Source, Template, escape, parse
-from webhook_storage_presets.keys import check_facts
+from webhook_storage.template import Fact, Placeholder, parse
+from webhook_storage_presets.keys import CONTROLS, check_facts, filled, in_segment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +44,7 @@ def problem_of(key: str, facts: Facts) -> str | None:
         >>> problem_of("flows/${artifact.key}", {"artifact.key": "a.sha1"})
         'ends with .sha1, which is the checksum of another file'
     """
-    name = _filled(key, facts)
+    name = filled(key, facts)
     if name.startswith("/") or "//" in name:
         return "has an empty segment, which Artifactory drops"
     if name.endswith("/"):
@@ -62,22 +61,6 @@ def ends_unseen(key: str) -> bool:
     return isinstance(last, Placeholder) and not isinstance(last.source, Fact)
 
 
-def _filled(key: str, facts: Facts) -> str:
-    """Return a key with its facts; what is not known here is a letter."""
-
-    def known(source: Source) -> str:
-        return facts.get(source.name, "x") if isinstance(source, Fact) else "x"
-
-    return "".join(
-        part
-        if isinstance(part, str)
-        else part.value(known)
-        if isinstance(part.source, Fact)
-        else "x"
-        for part in parse(key).parts
-    )
-
-
 # --- properties ----------------------------------------------------------------------------------
 
 
@@ -91,8 +74,8 @@ def check_properties(properties: Mapping[str, str]) -> None:
         if not _PROPERTY.fullmatch(name):
             raise ValueError("the name of a property is of letters, digits and _ . : -")
         parse(text)
-        if not text:
-            raise ValueError("a property has a value")
+        if not text or CONTROLS.search(text):
+            raise ValueError("a property has a value, without control characters")
 
 
 def in_matrix(properties: Mapping[str, str]) -> str:
@@ -102,19 +85,4 @@ def in_matrix(properties: Mapping[str, str]) -> str:
         >>> in_matrix({"stage": "a;b", "flow": "${flow.name}"})
         ';stage=a%3Bb;flow=${flow.name|urlencode}'
     """
-    return "".join(f";{name}={_encoded(parse(text))}" for name, text in properties.items())
-
-
-def _encoded(template: Template) -> str:
-    return "".join(
-        escape(quote(part, safe="")) if isinstance(part, str) else _placeholder(part)
-        for part in template.parts
-    )
-
-
-def _placeholder(placeholder: Placeholder) -> str:
-    """Return a placeholder whose value is encoded, its slashes too."""
-    word = placeholder.word
-    default = "" if word is None else word.text if isinstance(word, Template) else word
-    filters = "".join(f"|{name}" for name in (*placeholder.filters, "urlencode"))
-    return f"${{{placeholder.source}{placeholder.operator or ''}{default}{filters}}}"
+    return "".join(f";{name}={in_segment(text)}" for name, text in properties.items())

@@ -7,6 +7,8 @@ one, and a message never: it repeats what was sent.
 from __future__ import annotations
 
 import re
+import time
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhook_storage import markup
@@ -29,8 +31,11 @@ if TYPE_CHECKING:
 REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 412, 413, 416})
 """Statuses that Azure explains by a code; of all others the status says enough."""
 
-BUSY = frozenset({"Md5Mismatch", "OperationTimedOut"})
+BUSY = frozenset({"Md5Mismatch"})
 """Codes of a refusal that another attempt may not meet."""
+
+_MOST_SKEW = 15 * 60
+"""Seconds by which Azure lets a clock be wrong."""
 
 _CODE = re.compile("[A-Za-z][A-Za-z0-9]{0,63}")
 
@@ -51,9 +56,13 @@ _ALTERED = _Meaning(
 _UNAUTHENTICATED = _Meaning(
     AuthenticationError,
     "the service does not take the signature or the token",
-    "is the key, the connection string or the SAS that of this account, and not expired? A clock "
-    "that is wrong by 15 minutes makes every signature wrong, and so does a proxy that changes a "
-    "request",
+    "is the key, the connection string or the SAS that of this account, and not expired? A proxy "
+    "that changes a request breaks its signature",
+)
+_CLOCK = _Meaning(
+    AuthenticationError,
+    "the clock here and that of the service differ by more than 15 minutes",
+    "set the clock of this machine",
 )
 _FORBIDDEN = _Meaning(
     PermissionDeniedError,
@@ -232,6 +241,8 @@ def refusal(request: Request, response: Response, *, created: bool = False) -> W
     meaning = _MEANINGS.get(code) or _BY_STATUS.get(response.status, _OTHER)
     if meaning is _CHANGED and created:
         meaning = _EXISTS
+    if meaning is _UNAUTHENTICATED and _is_skewed(response.headers.get("date", "")):
+        meaning = _CLOCK
     reason = f" ({code})" if code else ""
     message = f"{request.method} {request.url} answered {response.status}{reason}: {meaning.words}"
     if not issubclass(meaning.kind, ResponseError):
@@ -241,6 +252,15 @@ def refusal(request: Request, response: Response, *, created: bool = False) -> W
     )
     error.history = response.history
     return error
+
+
+def _is_skewed(date: str) -> bool:
+    """Tell whether a date is too far from our own."""
+    try:
+        theirs = parsedate_to_datetime(date)
+    except ValueError:
+        return False
+    return abs(time.time() - theirs.timestamp()) > _MOST_SKEW
 
 
 def unexpected(request: Request, response: Response, what: str) -> UnexpectedAnswerError:

@@ -15,7 +15,6 @@ from webhook_storage.answer import header, maybe_done
 from webhook_storage.artifact import MemorySink
 from webhook_storage.checksum import sent
 from webhook_storage.contracts import Exchange, Response, StoreOptions
-from webhook_storage.template import escape
 from webhook_storage.upload import MultipartUpload, PartBody, State, Tags
 from webhook_storage_presets.azure.answers import is_missing, refusal, unexpected
 
@@ -29,6 +28,8 @@ LARGEST_BLOCK = 4000 * MEBI
 
 _PREFIX = re.compile("[0-9a-f]{16}")
 _LIST_LIMIT = 16 * MEBI
+_LIST_ELEMENTS = 400_000
+"""Of up to 100,000 blocks that wait, those of other uploads among them; each has three."""
 _CONDITION_FAILED = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
 
 
@@ -84,7 +85,7 @@ class BlockUpload(MultipartUpload[Response]):
             if not is_missing(response):
                 raise refusal(request, response)
             return None
-        root = markup.parse(sink.getvalue())
+        root = markup.parse(sink.getvalue(), most=_LIST_ELEMENTS)
         if root is None or root.name != "BlockList":
             raise unexpected(request, response, "with no list of blocks")
         waiting = root.first("UncommittedBlocks")
@@ -97,9 +98,9 @@ class BlockUpload(MultipartUpload[Response]):
         # With none left, a blob was made of them, or of others.
         return None if tags and not found else found
 
-    def finish(self, state: State, tags: Tags) -> Exchange[Response]:  # noqa: ARG002
+    def finish(self, state: State, tags: Tags) -> Exchange[Response]:
         """Make a blob of the blocks."""
-        names = "".join(f"<Latest>{name}</Latest>" for _, name in sorted(tags.items()))
+        names = "".join(f"<Latest>{_block_id(state, number)}</Latest>" for number in sorted(tags))
         text = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{names}</BlockList>'
         headers = {
             "Content-Type": "application/xml",
@@ -108,10 +109,10 @@ class BlockUpload(MultipartUpload[Response]):
             **self._api.conditions(self._options),
         }
         request = self._api.blob(
-            "PUT", self._facts, query="comp=blocklist", headers=headers, data=escape(text)
+            "PUT", self._facts, query="comp=blocklist", headers=headers, data=text
         )
         refused = _CONDITION_FAILED if self._options.conditional else frozenset[HTTPStatus]()
-        response = yield from self._api.call(request, also=refused)
+        response = yield from self._api.call(request, also=refused, tagged=True)
         if response.status not in refused:
             return response
         # Of several attempts the first may have made it, and its answer been lost.

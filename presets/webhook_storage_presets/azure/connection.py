@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import re
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote
 
 from webhook_storage.contracts import Wanted
 from webhook_storage.errors import ConfigurationError
@@ -32,7 +31,6 @@ _ENDPOINT = re.compile(
     r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9]+)?"
 )
 _SUFFIX = re.compile("[A-Za-z0-9.-]+")
-_QUERY = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})+")
 
 
 class Connection(NamedTuple):
@@ -76,8 +74,6 @@ def read(value: SecretValue) -> Connection:
         _refuse("has an AccountKey and no AccountName")
     if account and not ACCOUNT.fullmatch(account):
         _refuse("has an AccountName that is none")
-    if sas and not _QUERY.fullmatch(sas):
-        _refuse("has a SharedAccessSignature that is no query")
     return Connection(
         endpoint=_endpoint(said, account),
         account=account,
@@ -104,12 +100,6 @@ def locate(connection_string: str, facts: Facts) -> Exchange[Facts]:
     known["receipt.endpoint"] = found.endpoint
     known["receipt.host"] = found.host
     return known
-
-
-def signature_of(sas: str) -> str:
-    """Return the signature in a shared access signature; empty without one."""
-    pairs = (pair.partition("=") for pair in sas.split("&"))
-    return next((unquote(text) for name, _, text in pairs if name == "sig"), "")
 
 
 def _fields(text: str) -> dict[str, str]:

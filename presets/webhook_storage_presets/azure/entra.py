@@ -6,6 +6,7 @@ repeat what login servers answer, so its loggers are silent and its texts stay i
 
 from __future__ import annotations
 
+import re
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -25,6 +26,8 @@ Credential: TypeAlias = Literal[
 ]
 
 STORAGE = "https://storage.azure.com/.default"
+
+_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 
 _CONNECT, _READ = 10, 30
 _HINTS: dict[Credential, str] = {
@@ -92,7 +95,7 @@ def _log_in(auth: Entra) -> Access:
                 found = credential.get_token(auth.scope)
         except Exception as error:  # noqa: BLE001 - its text may hold what a login server answered
             fault = type(error).__name__
-    if found is None or not found.token:
+    if found is None or not _TOKEN.fullmatch(found.token):
         message = f"Microsoft Entra gives no token, by {auth.credential}"
         message += f": {fault}" if fault else ""
         raise AuthenticationError(message, status=0, hint=_HINTS[auth.credential])

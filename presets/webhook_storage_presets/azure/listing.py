@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from webhook_storage import markup
 from webhook_storage.artifact import MemorySink
@@ -25,7 +26,7 @@ def list_keys(api: Api, listed: Listed, facts: Facts, page: int = _PAGE) -> Exch
     """Ask for all pages, and take the keys out of the blobs' names."""
     query = f"comp=list&maxresults={page}&prefix={in_url(listed.prefix)}"
     keys: dict[str, None] = {}
-    marker = ""
+    marker, seen = "", {""}
     while True:
         sink = MemorySink(_PAGE_LIMIT)
         known = {**facts, "receipt.marker": marker}
@@ -35,20 +36,40 @@ def list_keys(api: Api, listed: Listed, facts: Facts, page: int = _PAGE) -> Exch
         root = markup.parse(sink.getvalue())
         if root is None or root.name != "EnumerationResults":
             raise unexpected(request, response, "with no list of blobs")
-        keys |= dict.fromkeys(unechoed(request, response, listed.keys(_names(root))))
-        before, marker = marker, root.value("NextMarker")
+        names = _names(root)
+        if names is None:
+            raise unexpected(request, response, "with a name that cannot be read")
+        keys |= dict.fromkeys(unechoed(request, response, listed.keys(names)))
+        marker = root.value("NextMarker")
         if not marker:
             return [*keys]
-        if marker == before:
+        if marker in seen:
             raise unexpected(request, response, "with the same page once more")
+        seen.add(marker)
 
 
-def _names(root: Element) -> list[str]:
-    """Return the names of the blobs; an account with directories lists those among them."""
+def _names(root: Element) -> list[str] | None:
+    """Return the names of the blobs, None when one is none.
+
+    An account with directories lists those among them.
+    """
     blobs = root.first("Blobs")
-    named = (
-        blob.first("Name")
+    found = [
+        _name(blob.first("Name"))
         for blob in (blobs.all("Blob") if blobs else ())
         if blob.value("Properties", "ResourceType") != "directory"
-    )
-    return [name.text for name in named if name is not None]
+    ]
+    names = [name for name in found if name]
+    return names if len(names) == len(found) else None
+
+
+def _name(element: Element | None) -> str:
+    """Return a name; what XML cannot hold makes it one that is percent-encoded."""
+    if element is None:
+        return ""
+    if element.attributes.get("Encoded", "").lower() != "true":
+        return element.text
+    try:
+        return unquote(element.text, errors="strict")
+    except ValueError:
+        return ""

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import time
 from collections import defaultdict
+from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
@@ -19,8 +20,10 @@ from pydantic import Field, model_validator
 from webhook_storage.auth import AuthModel, SecretText
 from webhook_storage.contracts import Access, Exchange, Request, Wanted, WireRequest
 from webhook_storage.errors import ConfigurationError
+from webhook_storage.origin import same_origin
 from webhook_storage.secret import SecretValue
-from webhook_storage_presets.azure.connection import Connection, read, signature_of
+from webhook_storage_presets.azure.connection import Connection, read
+from webhook_storage_presets.azure.sas import access_by, is_refusal, with_sas
 
 if TYPE_CHECKING:
     from typing import Self
@@ -33,9 +36,6 @@ _SIGNED = (
     "if-modified-since", "if-match", "if-none-match", "if-unmodified-since", "range",
 )  # fmt: skip
 """Headers that are signed by their place, in this order; all that begin with ``x-ms-`` follow."""
-
-_FORBIDDEN = 403
-_REFUSALS = (b"AuthenticationFailed", b"AuthorizationFailure")
 
 
 class AzureSharedKey(AuthModel):
@@ -80,26 +80,30 @@ class AzureSharedKey(AuthModel):
         Raises:
             ConfigurationError: When it is none, or that of another account.
         """
-        wanted = {"key": self.account_key or "", "connection": self.connection_string or ""}
-        templates = {name: text for name, text in wanted.items() if text}
-        secrets: dict[str, SecretValue] = yield Wanted(templates)
-        if "key" in secrets:
-            account, key = self.account or "", secrets["key"]
+        secrets: dict[str, SecretValue]
+        if self.connection_string is None:
+            secrets = yield Wanted({"key": self.account_key or ""})
+            return _by_key(self.account or "", secrets["key"])
+        secrets = yield Wanted({"connection": self.connection_string})
+        found = self._connection(secrets["connection"])
+        if found.key is not None:
+            access = _by_key(found.account, found.key)
         else:
-            found = self._connection(secrets["connection"])
-            if found.sas is not None and found.key is None:
-                return _by_query(found.sas)
-            account, key = found.account, found.key or SecretValue("")
-        if not _is_key(key):
-            message = "the account's key is not the base64 text that Azure gives out"
-            raise ConfigurationError(message, path="auth", hint="copy it in whole from the portal")
-        return Access(secrets={"key": key}, told={"account": account})
+            access = access_by(found.sas or SecretValue(""))
+        return replace(access, told={**access.told, "endpoint": found.endpoint})
 
     def sign(self, wire: WireRequest, access: Access) -> WireRequest:
-        """Add the signature and what it is made for, or the shared access signature."""
+        """Add the signature and what it is made for, or the shared access signature.
+
+        Raises:
+            ConfigurationError: When the connection string is for another place.
+        """
+        if not same_origin(access.told.get("endpoint", wire.url), wire.url):
+            message = "the connection string leads to another place than account or endpoint do"
+            hint = "leave them out, or give the endpoint that the connection string has"
+            raise ConfigurationError(message, path="connection_string", hint=hint)
         if "sas" in access.secrets:
-            joint = "&" if "?" in wire.url else "?"
-            return wire.changed(url=f"{wire.url}{joint}{access.secrets['sas'].reveal()}")
+            return with_sas(wire, access)
         given = {name.lower() for name, _ in wire.headers}
         date = {"x-ms-date": formatdate(time.time(), usegmt=True)}
         version = {} if "x-ms-version" in given else {"x-ms-version": VERSION}
@@ -111,9 +115,8 @@ class AzureSharedKey(AuthModel):
         return dated.with_headers({"Authorization": f"SharedKey {account}:{signature}"})
 
     def refused(self, status: int, body: bytes) -> bool:
-        """Tell whether another key may be taken; the answer to a HEAD does not say why."""
-        why = not body or any(code in body for code in _REFUSALS)
-        return super().refused(status, body) or (status == _FORBIDDEN and why)
+        """Tell whether another key may be taken."""
+        return super().refused(status, body) or is_refusal(status, body)
 
     def _connection(self, value: SecretValue) -> Connection:
         found = read(value)
@@ -140,7 +143,9 @@ def string_to_sign(wire: WireRequest, account: str) -> str:
     if headers.get("content-length") == "0":
         headers["content-length"] = ""
     lines = [wire.method, *(headers.get(name, "") for name in _SIGNED)]
-    lines += sorted(f"{name}:{text}" for name, text in headers.items() if name.startswith("x-ms-"))
+    theirs = [name for name in headers if name.startswith("x-ms-")]
+    # They are sorted as words are, where an underscore comes before digits and letters.
+    lines += [f"{name}:{headers[name]}" for name in sorted(theirs, key=_as_word)]
     parts = urlsplit(wire.url)
     lines.append(f"/{account}{parts.path or '/'}")
     values: dict[str, list[str]] = defaultdict(list)
@@ -151,11 +156,20 @@ def string_to_sign(wire: WireRequest, account: str) -> str:
     return "\n".join(lines)
 
 
-def _by_query(sas: SecretValue) -> Access:
-    """Return the access by a shared access signature; its signature alone is a secret too."""
-    text = signature_of(sas.reveal())
-    signature = {"sig": SecretValue(text)} if text else {}
-    return Access(secrets={"sas": sas, **signature})
+def _as_word(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _by_key(account: str, key: SecretValue) -> Access:
+    """Return the access by the key of an account.
+
+    Raises:
+        ConfigurationError: When it is none; nothing of it is told.
+    """
+    if not _is_key(key):
+        message = "the account's key is not the base64 text that Azure gives out"
+        raise ConfigurationError(message, path="auth", hint="copy it in whole from the portal")
+    return Access(secrets={"key": key}, told={"account": account})
 
 
 def _is_key(value: SecretValue) -> bool:

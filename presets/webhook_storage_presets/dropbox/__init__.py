@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from webhook_storage import capture, document
-from webhook_storage.answer import number
+from webhook_storage.answer import maybe_done, number
 from webhook_storage.contracts import (
     PLAIN,
     Body,
@@ -21,13 +21,7 @@ from webhook_storage.contracts import (
     StoreOptions,
     Work,
 )
-from webhook_storage.errors import (
-    ConfigurationError,
-    ObjectNotFoundError,
-    TooLargeError,
-    UnsafeValueError,
-)
-from webhook_storage.filters import has_dot_segment
+from webhook_storage.errors import ConfigurationError, ObjectNotFoundError, TooLargeError
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.storage import Names, Storage
 from webhook_storage.template import escape, parse
@@ -37,8 +31,8 @@ from webhook_storage_presets.dropbox.answers import (
     NOT_FOUND,
     REFUSED,
     compare,
-    file_paths,
     members,
+    page_of,
     tags,
     unechoed,
     unexpected,
@@ -48,7 +42,7 @@ from webhook_storage_presets.dropbox.commit import Commit, commit_of
 from webhook_storage_presets.dropbox.definition import MAX_REQUEST, MAX_SESSION, Definition
 from webhook_storage_presets.dropbox.digest import HashingSink, content_hash
 from webhook_storage_presets.dropbox.session import Session
-from webhook_storage_presets.keys import Listed
+from webhook_storage_presets.keys import Listed, check_facts
 
 __all__ = ["MAX_REQUEST", "MAX_SESSION", "Dropbox", "content_hash"]
 
@@ -141,10 +135,12 @@ class Dropbox(Definition):
             raise self._api.refusal(request, response)
         entry = members(request, response)
         size, rev, modified = (entry.get(name) for name in ("size", "rev", "server_modified"))
-        if entry.get(".tag") != "file":
+        if entry.get(".tag") in {"folder", "deleted"}:
             return None
-        if not (isinstance(size, str) and isinstance(rev, str) and isinstance(modified, str)):
-            raise unexpected(request, response, "without size, rev and server_modified")
+        if entry.get(".tag") != "file" or not (
+            isinstance(size, str) and isinstance(rev, str) and isinstance(modified, str)
+        ):
+            raise unexpected(request, response, "without a tag, size, rev and server_modified")
         rev, modified = unechoed(request, response, [rev, modified])
         return Stat(size=number(size), version=rev, modified=modified)
 
@@ -165,13 +161,13 @@ class Dropbox(Definition):
         request = self._api.ask("delete_v2", argument, facts)
         response = yield from self._api.call(request)
         if response.status == REFUSED:
-            if response.attempts > 1 and tags(response)[-1:] == ("not_found",):
+            if maybe_done(response.history) and tags(response)[-1:] == ("not_found",):
                 return  # an earlier attempt did it, and its answer was lost
             raise self._api.refusal(request, response)
 
     def list_exchange(self, facts: Facts) -> Exchange[Names]:
         """List the folder, with those in it, and take the keys out of the paths."""
-        listed = Listed(self.path, ignore_case=True)
+        listed = Listed(self.path, ignore_case=True, field="path")
         argument = {"path": listed.prefix.removesuffix("/"), "recursive": True, "limit": _PAGE}
         first = request = self._api.ask("list_folder", argument, facts)
         keys: dict[str, None] = {}
@@ -188,12 +184,14 @@ class Dropbox(Definition):
                 keys.clear()
                 request = first
                 continue
-            page = members(request, response)
-            names = unechoed(request, response, listed.keys(file_paths(page.get("entries"))))
+            page = page_of(request, response)
+            names = unechoed(request, response, listed.keys(page.paths))
             keys |= dict.fromkeys(names)
-            if page.get("has_more") is not True:
+            if page.cursor is None:
                 return [*keys]
-            argument = {"cursor": escape(str(page.get("cursor")))}
+            argument = {"cursor": escape(page.cursor)}
+            if request is not first and request.json == argument:
+                raise unexpected(request, response, "with the cursor that it was asked by")
             request = self._api.ask("list_folder/continue", argument, facts)
 
     def naming_facts(self) -> frozenset[str]:
@@ -266,12 +264,15 @@ class Dropbox(Definition):
         return "${receipt.id}" if self.autorename and "receipt.id" in facts else self.path
 
     def _check_values(self, facts: Facts) -> None:
-        """Refuse keys that climb out of their folder.
+        """Refuse what is the path of no file, before anything is sent.
 
         Raises:
-            UnsafeValueError: When one does.
+            ConfigurationError: When a fact in the path has an empty name, a dot segment or a
+                control character.
         """
+        check_facts(self.path, facts, field="path")
         for name in parse(self.path).facts():
-            if has_dot_segment(facts.get(name, "")):
-                message = f"${{{name}}}: its value has a '.' or '..' segment, which leaves the path"
-                raise UnsafeValueError(message, names=(name,))
+            if "" in facts.get(name, "x").split("/"):
+                message = f"${{{name}}} has an empty name, which Dropbox takes for a mistake"
+                hint = "store it under a key without a slash at its ends, and none after another"
+                raise ConfigurationError(message, path="path", hint=hint)

@@ -145,13 +145,35 @@ def bad_root(request: Request, response: Response) -> WebhookStorageError:
     )
 
 
-def file_paths(entries: Any) -> list[str]:
-    """Return the paths of the files in one page of a listing; folders are left out."""
-    return [
+class Page(NamedTuple):
+    """A page of a listing.
+
+    Attributes:
+        paths: Those of the files; folders are left out.
+        cursor: What to ask for the next page by, None after the last one.
+    """
+
+    paths: list[str]
+    cursor: str | None
+
+
+def page_of(request: Request, response: Response) -> Page:
+    """Return a page of a listing.
+
+    Raises:
+        UnexpectedAnswerError: When it is none, which would pass for an empty one.
+    """
+    page = members(request, response)
+    entries, more, cursor = (page.get(name) for name in ("entries", "has_more", "cursor"))
+    known = isinstance(more, bool) and (not more or (isinstance(cursor, str) and cursor))
+    if not isinstance(entries, list) or not known:
+        raise unexpected(request, response, "without entries, has_more and cursor")
+    paths = [
         str(entry.get("path_display", ""))
-        for entry in (entries if isinstance(entries, list) else [])
+        for entry in entries
         if isinstance(entry, dict) and entry.get(".tag") == "file"
     ]
+    return Page(paths, cursor if more else None)
 
 
 def tags(response: Response) -> tuple[str, ...]:

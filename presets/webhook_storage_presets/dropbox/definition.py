@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from webhook_storage import place
 from webhook_storage.auth import AnyAuth, SecretText
 from webhook_storage.auth.oauth2 import RefreshToken
 from webhook_storage.contracts import DEFAULT_TIMEOUT
@@ -15,6 +16,7 @@ from webhook_storage.storage import Storage
 from webhook_storage.template import parse
 from webhook_storage_presets.dropbox.account import Account, check_root
 from webhook_storage_presets.dropbox.digest import BLOCK
+from webhook_storage_presets.keys import check_key
 
 MAX_REQUEST = 150 * 1024 * 1024
 """Most bytes that Dropbox takes in one request."""
@@ -101,6 +103,9 @@ class Definition(Storage):
         parse(text)
         if not text.startswith("/") or text.endswith("/"):
             raise ValueError("it begins with a slash and ends with a name, /flows/${artifact.key}")
+        if "//" in text or any(char < " " or char == "\x7f" for char in text):
+            raise ValueError("it has an empty name or a control character, which Dropbox refuses")
+        check_key(text)
         return text
 
     @field_validator("token")
@@ -136,7 +141,9 @@ class Definition(Storage):
     @field_validator("content_origin", "api_origin")
     @classmethod
     def _trim_origin(cls, text: str) -> str:
-        parse(text)
+        place.check_url(parse(text))
+        if any(mark in text for mark in "?#"):
+            raise ValueError("it is the beginning of a URL, and has no query and no fragment")
         return text.removesuffix("/")
 
     def _account(self) -> Account:

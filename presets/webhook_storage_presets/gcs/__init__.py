@@ -40,18 +40,18 @@ from webhook_storage_presets.gcs.answers import (
     compare,
     generation_of,
     lacks_bucket,
-    members,
-    names_in,
     refusal,
     stored,
     unechoed,
     unexpected,
 )
-from webhook_storage_presets.gcs.api import FIELDS, Api, in_segment
+from webhook_storage_presets.gcs.api import FIELDS, Api
 from webhook_storage_presets.gcs.auth import Google
 from webhook_storage_presets.gcs.hashes import hashes_of
+from webhook_storage_presets.gcs.listing import page_of
 from webhook_storage_presets.gcs.resumable import CHUNK, GcsUpload
-from webhook_storage_presets.keys import Listed, check_key, facts_of, key_of
+from webhook_storage_presets.keys import Listed, check_key, facts_of, in_segment, key_of
+from webhook_storage_presets.urls import check_base_url
 
 if TYPE_CHECKING:
     from webhook_storage.auth import AuthModel
@@ -143,9 +143,9 @@ class GCS(Storage):
     @field_validator("endpoint")
     @classmethod
     def _trim_endpoint(cls, text: str) -> str:
-        if not parse(text).is_literal or not text.startswith(("https://", "http://")):
+        if not parse(text).is_literal:
             raise ValueError("it is a URL without placeholders")
-        return text.removesuffix("/")
+        return check_base_url(text, "https://storage.googleapis.com")
 
     @field_validator("content_type")
     @classmethod
@@ -260,16 +260,19 @@ class GCS(Storage):
             "fields": "items(name),nextPageToken",
         }
         keys: dict[str, None] = {}
+        seen: set[str] = set()
         while True:
             sink = MemorySink(_PAGE_LIMIT)
             request = self._api.list(params, sink=sink, facts=facts)
             response = yield from self._api.call(request, about="bucket")
-            page = members(request, response, sink.getvalue())
-            keys |= dict.fromkeys(unechoed(request, response, listed.keys(names_in(page))))
-            token = page.get("nextPageToken")
-            if not isinstance(token, str) or not token:
+            page = page_of(request, response, sink.getvalue())
+            keys |= dict.fromkeys(unechoed(request, response, listed.keys(page.names)))
+            if not page.token:
                 return [*keys]
-            params = {**params, "pageToken": escape(token)}
+            if page.token in seen:
+                raise unexpected(request, response, "with a page that came before")
+            seen.add(page.token)
+            params = {**params, "pageToken": escape(page.token)}
 
     def naming_facts(self) -> frozenset[str]:
         """Return the facts in the key."""
@@ -311,7 +314,7 @@ class GCS(Storage):
     def _plain_common(self) -> dict[str, object]:
         """Return the kwargs of every request."""
         auth = self._auth
-        data = {} if auth is None else auth.model_dump(exclude_defaults=True) | {"type": auth.type}
+        data = {} if auth is None else auth.model_dump(exclude_defaults=True)
         common = {"timeout": self.timeout, "verify": self.verify, "auth": data or None}
         return {name: value for name, value in common.items() if value is not None}
 

@@ -181,14 +181,6 @@ def generation_of(request: Request, response: Response) -> str:
     return generation
 
 
-def names_in(page: Mapping[str, Any]) -> list[str]:
-    """Return the names of the objects in a page of a list."""
-    items = page.get("items")
-    known = items if isinstance(items, list) else []  # a page may have none
-    found = [item.get("name") for item in known if isinstance(item, dict)]
-    return [name for name in found if isinstance(name, str)]
-
-
 def is_generation(text: str) -> bool:
     """Tell whether it can be one."""
     return bool(_GENERATION.fullmatch(text))

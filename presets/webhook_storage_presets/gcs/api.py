@@ -6,15 +6,14 @@ import json
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from webhook_storage import origin
 from webhook_storage.artifact import BytesBody, JoinedBody, MeasuredBody
 from webhook_storage.contracts import Exchange, Facts, Request, Response, StoreOptions
 from webhook_storage.errors import ConfigurationError
-from webhook_storage.template import Placeholder, Template, escape, parse
+from webhook_storage.template import escape
 from webhook_storage_presets.gcs.answers import REFUSALS, is_busy, is_generation, refusal
-from webhook_storage_presets.keys import check_facts, key_of
+from webhook_storage_presets.keys import check_facts, in_segment, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -191,27 +190,6 @@ class Api:
             **self.common,
             **more,
         )
-
-
-def in_segment(key: str) -> str:
-    """Return the template of a key as one segment of a URL's path.
-
-    Example:
-        >>> in_segment("a b/${artifact.key}+")
-        'a%20b%2F${artifact.key|urlencode}%2B'
-    """
-    return "".join(
-        escape(quote(part, safe="~")) if isinstance(part, str) else _encoded(part)
-        for part in parse(key).parts
-    )
-
-
-def _encoded(placeholder: Placeholder) -> str:
-    """Return a placeholder whose value is encoded, its slashes too."""
-    word = placeholder.word
-    default = "" if word is None else word.text if isinstance(word, Template) else word
-    filters = "".join(f"|{name}" for name in (*placeholder.filters, "urlencode"))
-    return f"${{{placeholder.source}{placeholder.operator or ''}{default}{filters}}}"
 
 
 class _Related(MeasuredBody):

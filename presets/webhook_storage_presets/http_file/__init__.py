@@ -18,7 +18,12 @@ from webhook_storage.contracts import (
     Sink,
     StoreOptions,
 )
-from webhook_storage.errors import ConfigurationError, RedirectRefusedError, ResponseError
+from webhook_storage.errors import (
+    ConfigurationError,
+    ObjectNotFoundError,
+    RedirectRefusedError,
+    ResponseError,
+)
 from webhook_storage.kwargs import facts_in
 from webhook_storage.storage import Names, Storage
 from webhook_storage.template import parse
@@ -45,6 +50,7 @@ __all__ = ["HttpFile"]
 T = TypeVar("T")
 
 _NO_CERTIFICATE = "does the server want a client certificate? give it in 'cert'"
+_WRONG_CERTIFICATE = "is the client certificate one of an authority that the server trusts?"
 _A_FOLDER = (
     "is that the name of a folder? If the server keeps its files elsewhere, name the host in "
     "redirect_hosts, also where it is the same"
@@ -107,8 +113,16 @@ class HttpFile(FileServer):
         return (yield from self._advised(webhook.stat_exchange(facts)))
 
     def delete_exchange(self, facts: Facts) -> Exchange[None]:
-        """Delete by one request."""
+        """Delete by one request what is there, by the name of a file.
+
+        A server that is given the name of a folder would remove all that is in it.
+        """
         webhook, facts = self._known(facts, "delete_url")
+        if self.delete_url is None and not self.answers_with_url:
+            found = yield from self._advised(webhook.stat_exchange(facts))
+            if found is None:
+                message = f"there is no file {self.url}/{in_url(key_of(self.key, facts))}"
+                raise ObjectNotFoundError(message, status=404, hint="is the key right?")
         yield from self._advised(webhook.delete_exchange(facts))
 
     def list_exchange(self, facts: Facts) -> Exchange[Names]:
@@ -290,8 +304,8 @@ class HttpFile(FileServer):
             return (yield from exchange)
         except ResponseError as error:
             hint = _HINTS.get(error.status or 0)
-            if error.status == _BAD_REQUEST and self.cert is None:
-                hint = _NO_CERTIFICATE
+            if error.status == _BAD_REQUEST and not self._stores_at.startswith("http://"):
+                hint = _NO_CERTIFICATE if self.cert is None else _WRONG_CERTIFICATE
             elif isinstance(error, RedirectRefusedError) and not self.redirect_hosts:
                 hint = _A_FOLDER
             error.hint = hint or error.hint

@@ -12,6 +12,7 @@ from webhook_storage.contracts import DEFAULT_TIMEOUT
 from webhook_storage.storage import Names, Storage
 from webhook_storage.template import parse
 from webhook_storage_presets.keys import check_key
+from webhook_storage_presets.urls import check_base_url
 
 
 class FileServer(Storage):
@@ -115,10 +116,7 @@ class FileServer(Storage):
     def _trim_url(cls, text: str | None) -> str | None:
         if text is None:
             return None
-        parts = parse(text).parts
-        if any(isinstance(part, str) and ("?" in part or "#" in part) for part in parts):
-            raise ValueError("the key is put behind it, so it has no query and no fragment")
-        return text.removesuffix("/")
+        return check_base_url(text, "https://files.example.com/team")
 
     @model_validator(mode="after")
     def _check_urls(self) -> Self:

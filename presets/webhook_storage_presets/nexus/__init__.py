@@ -33,9 +33,17 @@ from webhook_storage.contracts import (
 from webhook_storage.errors import ConfigurationError, IntegrityError, PermissionDeniedError
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.storage import Names, Storage
-from webhook_storage.template import Fact, Source, escape, parse
+from webhook_storage.template import escape
 from webhook_storage.webhook import Webhook
-from webhook_storage_presets.keys import Listed, check_facts, check_key, facts_of, in_url, key_of
+from webhook_storage_presets.keys import (
+    Listed,
+    check_facts,
+    check_key,
+    facts_of,
+    filled,
+    in_url,
+    key_of,
+)
 from webhook_storage_presets.nexus.answers import (
     REFUSALS,
     is_in_the_way,
@@ -45,6 +53,7 @@ from webhook_storage_presets.nexus.answers import (
     unechoed,
     unexpected,
 )
+from webhook_storage_presets.urls import check_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -97,10 +106,7 @@ class Nexus(Storage):
     @field_validator("url")
     @classmethod
     def _check_url(cls, text: str) -> str:
-        literal = "".join(part for part in parse(text).parts if isinstance(part, str))
-        if not text or set("?#;") & set(literal):
-            raise ValueError("it is a URL without a query, for example https://nexus.example.com")
-        return text.removesuffix("/")
+        return check_base_url(text, "https://nexus.example.com")
 
     @field_validator("repository")
     @classmethod
@@ -164,10 +170,7 @@ class Nexus(Storage):
     def fetch_exchange(self, facts: Facts, sink: Sink) -> Exchange[Response]:
         """Fetch the file."""
         request = self._request("GET", self._file(facts), facts, sink=sink)
-        response = yield from self._call(request)
-        if {"etag", "last-modified"}.isdisjoint(response.headers):
-            raise unexpected(request, response, "with neither ETag nor Last-Modified")
-        return response
+        return (yield from self._call(request))
 
     def stat_exchange(self, facts: Facts) -> Exchange[Stat | None]:
         """Ask for the file's headers."""
@@ -258,14 +261,17 @@ class Nexus(Storage):
         return f"{self.url}/repository/{self.repository}/{in_url(key)}"
 
     def _call(self, request: Request, *, also: Collection[int] = ()) -> Exchange[Response]:
-        """Send a request and return its answer.
+        """Send a request for a file and return its answer.
 
         Raises:
-            WebhookStorageError: What a refusal means.
+            WebhookStorageError: What a refusal means, or that it is no answer of a file.
         """
         response: Response = yield request
-        if response.status in REFUSALS and response.status not in also:
-            raise refusal(request, response)
+        if response.status in REFUSALS:
+            if response.status not in also:
+                raise refusal(request, response)
+        elif request.method != "DELETE" and {"etag", "last-modified"}.isdisjoint(response.headers):
+            raise unexpected(request, response, "with neither ETag nor Last-Modified")
         return response
 
     def _request(self, method: str, url: str, facts: Facts, **more: Any) -> Request:
@@ -302,18 +308,7 @@ def _conditions(options: StoreOptions) -> dict[str, str]:
 
 def _problem(key: str, facts: Facts) -> str | None:
     """Return why Nexus cannot keep a name, None when it can."""
-
-    def known(source: Source) -> str:
-        return facts.get(source.name, "x") if isinstance(source, Fact) else "x"
-
-    name = "".join(
-        part
-        if isinstance(part, str)
-        else part.value(known)
-        if isinstance(part.source, Fact)
-        else "x"
-        for part in parse(key).parts
-    )
+    name = filled(key, facts)
     if name.startswith("/") or "//" in name:
         return "has an empty segment, which Nexus drops"
     return "ends with a slash, as a folder does" if name.endswith("/") else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webhook_storage import document
 from webhook_storage.errors import (
+    AuthenticationError,
     ConflictError,
     ObjectExistsError,
     ObjectNotFoundError,
@@ -24,7 +25,7 @@ from webhook_storage.errors import (
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
 
-REFUSALS = frozenset({400, 403, 404, 405, 412, 413})
+REFUSALS = frozenset({400, 401, 403, 404, 405, 412, 413})
 """Statuses that mean something of their own here; of all others the status says enough."""
 
 _BAD_REQUEST = 400
@@ -73,6 +74,11 @@ _POLICIES = {
 _BY_STATUS = {
     400: _Meaning(
         ResponseError, "Nexus does not take it", "has the key a character that Nexus refuses?"
+    ),
+    401: _Meaning(
+        AuthenticationError,
+        "the credential is missing or wrong",
+        "are user and password right, or both halves of the user token?",
     ),
     403: _Meaning(
         PermissionDeniedError,
@@ -176,10 +182,12 @@ def page_of(request: Request, response: Response, content: bytes) -> Page:
     found = document.parse(content.decode("utf-8", errors="replace"))
     page: dict[str, Any] = found if isinstance(found, dict) else {}
     items, token = page.get("items"), page.get("continuationToken")
-    if not isinstance(items, list) or not isinstance(token, str | None):
+    paths = [
+        document.select(item, "path") for item in (items if isinstance(items, list) else [None])
+    ]
+    if not isinstance(token, str | None) or not all(isinstance(path, str) for path in paths):
         raise unexpected(request, response, "with no list of assets")
-    paths = [item.get("path") for item in items if isinstance(item, dict)]
-    return Page([path.removeprefix("/") for path in paths if isinstance(path, str)], token or "")
+    return Page([path.removeprefix("/") for path in paths], token or "")
 
 
 def unechoed(request: Request, response: Response, texts: list[str]) -> list[str]:

@@ -48,12 +48,14 @@ class S3Upload(MultipartUpload[Finished]):
         api: What makes requests.
         facts: Those of the store.
         options: What must hold of what is there.
+        compares: Whether the service compares each part with the digest that is signed.
     """
 
     leftover: ClassVar[str] = "a rule of the bucket's lifecycle can remove it; until then it costs"
 
-    def __init__(self, api: Api, facts: Facts, options: StoreOptions) -> None:
+    def __init__(self, api: Api, facts: Facts, options: StoreOptions, *, compares: bool) -> None:
         """Send nothing yet."""
+        self.compares = compares
         self._api = api
         self._facts = facts
         self._options = options

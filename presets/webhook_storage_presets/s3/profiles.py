@@ -24,6 +24,7 @@ class Profile:
     Attributes:
         conditions: Whether it holds ``If-None-Match`` and ``If-Match`` of a store.
         checksums: Whether it takes ``x-amz-checksum-sha256`` along, and compares it.
+        compares: Whether it refuses a body with another SHA-256 than its signature says.
         versions: Whether it keeps older versions, and gives one by ``versionId``.
         region: The region that its signatures name, where the user says none.
         largest_part: Most bytes of one request.
@@ -32,6 +33,7 @@ class Profile:
 
     conditions: bool = False
     checksums: bool = False
+    compares: bool = False
     versions: bool = False
     region: str = "us-east-1"
     largest_part: int = 5 * GIBI
@@ -39,8 +41,8 @@ class Profile:
 
 
 PROFILES: dict[Name, Profile] = {
-    "aws": Profile(conditions=True, checksums=True, versions=True),
-    "minio": Profile(conditions=True, versions=True),
+    "aws": Profile(conditions=True, checksums=True, compares=True, versions=True),
+    "minio": Profile(conditions=True, compares=True, versions=True),
     "r2": Profile(
         conditions=True,
         region="auto",
@@ -49,7 +51,7 @@ PROFILES: dict[Name, Profile] = {
     ),
     "b2": Profile(versions=True),
     "ceph": Profile(versions=True),
-    "swift": Profile(),
+    "swift": Profile(compares=True),
     "wasabi": Profile(versions=True),
     "gcs": Profile(region="auto"),
     "rclone": Profile(),

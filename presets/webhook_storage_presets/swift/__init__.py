@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Self
-
-from pydantic import Field, field_validator, model_validator
+from typing import TYPE_CHECKING
 
 from webhook_storage.answer import header, maybe_done, number
-from webhook_storage.auth import AnyAuth
+from webhook_storage.auth.hmac_url import HmacUrl
 from webhook_storage.checksum import sent
 from webhook_storage.contracts import (
-    DEFAULT_TIMEOUT,
     PLAIN,
     Body,
     Exchange,
@@ -35,19 +32,21 @@ from webhook_storage.errors import (
 from webhook_storage.origin import origin
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.storage import Names, Storage, cannot_hold
-from webhook_storage.template import escape, parse
+from webhook_storage.template import escape
 from webhook_storage.upload import in_parts, part_size_for
 from webhook_storage.webhook import Webhook
-from webhook_storage_presets.keys import Listed, check_key, facts_of, in_url, key_of
+from webhook_storage_presets.keys import Listed, facts_of, in_url, key_of
 from webhook_storage_presets.swift import slo
 from webhook_storage_presets.swift.answers import (
     compare_fetched,
     compare_stored,
     is_segmented,
     refusal,
+    unexpected,
 )
 from webhook_storage_presets.swift.api import Api, Md5Sink, container_in_url
 from webhook_storage_presets.swift.auth import STORAGE_URL, Keystone, TempAuth
+from webhook_storage_presets.swift.definition import LARGEST, Definition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,16 +55,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Keystone", "Swift", "TempAuth"]
 
-MEBI = 1024**2
-LARGEST = 5 * 1024**3
-"""Most bytes of one object, and of a segment, unless who runs it says otherwise."""
-
-_LONGEST_NAME = 256
 _NOWHERE = "https://storage-url.invalid"
 """Stands for the storage URL in a preview, for which nobody logs in (RFC 6761, section 6.4)."""
 
 
-class Swift(Storage):
+class Swift(Definition):
     """Stores in a container, each artifact in one object.
 
     The containers are there already. Where they are the log-in says, unless `storage_url` does.
@@ -82,83 +76,6 @@ class Swift(Storage):
         >>> Storage.from_json(storage.to_json()) == storage
         True
     """
-
-    container: str = Field(description="Name of the container.")
-    key: str | None = Field(
-        None,
-        description="Template of the object's name, for example flows/${flow.slug}/${build.time}; "
-        "by default that for a flow, and ${artifact.key} for an artifact.",
-    )
-    auth: AnyAuth | None = Field(
-        None,
-        description="Who sends the requests: keystone, swift_temp_auth, hmac_url for TempURLs, or "
-        "api_key in X-Auth-Token; none for public containers.",
-    )
-    storage_url: str | None = Field(
-        None, description="URL of the account; by default that which the log-in tells."
-    )
-    hosts: Names = Field(
-        default_factory=list,
-        description="Patterns of further hosts where the log-in may say that the files are.",
-    )
-    segments: str | None = Field(
-        None, description="Container of segments; by default the name with _segments at its end."
-    )
-    multipart_above: Annotated[int, Field(ge=0, le=LARGEST)] = Field(
-        LARGEST, description="Number of bytes above which an artifact goes in segments."
-    )
-    part_size: Annotated[int, Field(ge=1, le=LARGEST)] = Field(
-        256 * MEBI, description="Number of bytes of a segment; more where they would be too many."
-    )
-    parallel: Annotated[int, Field(ge=1, le=64)] = Field(
-        4, description="Most segments at a time, of one artifact."
-    )
-    delete_after: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Seconds after which Swift deletes an object; never by default."
-    )
-    metadata: dict[str, str] = Field(
-        default_factory=dict, description="Metadata of the objects, in ASCII."
-    )
-    content_type: str = Field("application/octet-stream", description="Media type of the objects.")
-    timeout: tuple[float, float] = Field(
-        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
-    )
-    verify: bool | str = Field(
-        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
-    )
-    allow_http: bool = Field(
-        default=False, description="Whether it may go unencrypted to another machine."
-    )
-
-    @field_validator("container", "segments")
-    @classmethod
-    def _check_container(cls, text: str | None) -> str | None:
-        if text is None:
-            return None
-        if not 0 < len(text.encode()) <= _LONGEST_NAME or "/" in text or text in {".", ".."}:
-            raise ValueError("it is no name of a container: up to 256 bytes, and no slash")
-        if not text.isprintable():
-            raise ValueError("it has a control character")
-        return text
-
-    @field_validator("key")
-    @classmethod
-    def _check_key(cls, text: str | None) -> str | None:
-        return check_key(text)
-
-    @field_validator("storage_url")
-    @classmethod
-    def _trim_storage_url(cls, text: str | None) -> str | None:
-        if text is None:
-            return None
-        parse(text)
-        return text.rstrip("/")
-
-    @model_validator(mode="after")
-    def _check_place(self) -> Self:
-        if self.auth is None and self.storage_url is None:
-            raise ValueError("give auth, which tells where the files are, or storage_url")
-        return self
 
     # --- exchanges --------------------------------------------------------------------------------
 
@@ -243,10 +160,15 @@ class Swift(Storage):
         response = yield from api.call(request, also={HTTPStatus.NOT_FOUND})
         if response.status == HTTPStatus.NOT_FOUND and not maybe_done(response.history):
             raise refusal(request, response)
+        if response.status not in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND}:
+            raise unexpected(request, response, "and not as Swift does")
 
     def list_exchange(self, facts: Facts) -> Exchange[Names]:
         """List the container, and take the keys out of the objects' names."""
         listed = Listed(self.key)
+        if isinstance(self.auth, HmacUrl):
+            message = "a signed URL is one of an object, and there is none of a list"
+            raise ConfigurationError(message, path="auth", hint="list with a log-in or a token")
         api = yield from self._open()
         found = yield from api.names(self.container, listed.prefix, facts)
         return [*dict.fromkeys(listed.keys([entry["name"] for entry in found]))]
@@ -276,7 +198,7 @@ class Swift(Storage):
         plain = {"timeout": self.timeout, "verify": self.verify}
         common: dict[str, object] = {"url": url, **plain}
         if self.auth is not None:
-            common["auth"] = self.auth.model_dump(exclude_defaults=True) | {"type": self.auth.type}
+            common["auth"] = self.auth.model_dump(exclude_defaults=True)
         return Webhook(
             {**common, "headers": self._stored_headers},
             "PUT",
@@ -291,7 +213,10 @@ class Swift(Storage):
 
     def _head(self, api: Api, facts: Facts) -> Exchange[Response]:
         request: Request = api.object("HEAD", facts)
-        return (yield from api.call(request, also={HTTPStatus.NOT_FOUND}))
+        response = yield from api.call(request, also={HTTPStatus.NOT_FOUND})
+        if response.status != HTTPStatus.NOT_FOUND and "etag" not in response.headers:
+            raise unexpected(request, response, "without an ETag")
+        return response
 
     def _open(self) -> Exchange[Api]:
         """Return what makes the requests, when it is known where to."""
@@ -326,16 +251,9 @@ class Swift(Storage):
             hint = "name project, and region_name where there are several; or give storage_url"
             raise UnexpectedAnswerError(message, hint=hint)
         host = origin(url).host
-        allowed = [origin(getattr(self.auth, "auth_url", "")).host, *self.hosts]
-        if not host or not any(pattern and fnmatchcase(host, pattern) for pattern in allowed):
+        is_same = host == origin(getattr(self.auth, "auth_url", "")).host
+        if not host or not (is_same or any(fnmatchcase(host, each) for each in self.hosts)):
             message = "the log-in says that the files are on another host, which gets no token"
             hint = "name that host in hosts, or give storage_url"
             raise ConfigurationError(message, path="hosts", hint=hint)
         return url
-
-    @property
-    def _stored_headers(self) -> dict[str, str]:
-        headers = {"Content-Type": self.content_type}
-        if self.delete_after is not None:
-            headers[slo.EXPIRY] = str(self.delete_after)
-        return headers | {f"X-Object-Meta-{name}": text for name, text in self.metadata.items()}

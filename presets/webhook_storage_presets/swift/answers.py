@@ -36,6 +36,7 @@ _BUSY = frozenset({409, RATE_LIMITED})
 """Statuses of a refusal that another attempt may not meet."""
 
 _STATUS = re.compile("([1-5][0-9]{2})(?: .*)?", re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TAG = re.compile('"?([0-9a-fA-F]{32})"?')
 ALTERED = "something on the way alters bytes; try again"
 WANTED = "is it Swift that answers, and is its storage URL right?"
@@ -223,10 +224,15 @@ def entries(request: Request, response: Response, body: bytes) -> list[dict[str,
         UnexpectedAnswerError: When there is none, or a secret of the request is in a name.
     """
     found = document.parse(body.decode("utf-8", "replace"))
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+    if not isinstance(found, list) or not all(map(_is_object, found)):
         raise unexpected(request, response, "with no list of objects")
-    kept = [entry for entry in found if isinstance(entry.get("name"), str)]
-    names = "\n".join(entry["name"] for entry in kept)
+    names = "\n".join(entry["name"] for entry in found)
     if response.echoes is not None and response.echoes(names):
         raise unexpected(request, response, "with a secret of the request in it")
-    return kept
+    return found
+
+
+def _is_object(entry: object) -> bool:
+    """Tell whether an entry has a name; half of a character beyond 16 bits is in none."""
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return type(name) is str and name != "" and not _SURROGATE.search(name)  # a number is another

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from webhook_storage import document
+from webhook_storage import document, place
 from webhook_storage.answer import number
 from webhook_storage.auth import AuthModel, SecretText
 from webhook_storage.contracts import Access, Exchange, Request, WireRequest
@@ -56,10 +56,16 @@ class _Token(AuthModel):
         default=False, description="Whether secrets may go unencrypted to another machine."
     )
 
+    def header_name(self) -> str:
+        """Return the header of the token."""
+        return "X-Auth-Token"
+
     @field_validator("auth_url")
     @classmethod
     def _check_auth_url(cls, text: str) -> str:
-        parse(text)
+        place.check_url(parse(text))
+        if "?" in text or "#" in text:
+            raise ValueError("it is a URL without a query")
         return text.rstrip("/")
 
     def __str__(self) -> str:
@@ -227,17 +233,17 @@ class Keystone(_Token):
     def _storage_url(self, token: dict[str, Any]) -> str:
         """Return the URL in the catalog; empty where there is none, or several."""
         urls = {
-            endpoint.get("url")
+            url
             for service in map(_mapping, _listed(token.get("catalog")))
             if service.get("type") == "object-store"
             for endpoint in map(_mapping, _listed(service.get("endpoints")))
             if endpoint.get("interface") == self.interface and self._is_here(endpoint)
+            if isinstance(url := endpoint.get("url"), str)
         }
-        url = urls.pop() if len(urls) == 1 else ""
-        return url if isinstance(url, str) else ""
+        return urls.pop() if len(urls) == 1 else ""
 
     def _is_here(self, endpoint: dict[str, Any]) -> bool:
-        here = {endpoint.get("region_id"), endpoint.get("region")}
+        here = endpoint.get("region_id"), endpoint.get("region")
         return self.region_name is None or self.region_name in here
 
 

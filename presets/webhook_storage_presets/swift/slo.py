@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MOST_SEGMENTS = 1000
 EXPIRY = "X-Delete-After"
 _PREFIX = re.compile("[0-9a-f]{32}")
+_NUMBER = re.compile("[0-9]{8}")
 _TAG = re.compile("([0-9a-f]{32}) ([0-9]{1,20})")
 _EXISTS = HTTPStatus.PRECONDITION_FAILED
 
@@ -57,6 +58,7 @@ class SloUpload(MultipartUpload[str]):
         self._options = options
         self._limit = limit
         self._tags: Tags = {}
+        self._rejoined = False
 
     def public_id(self, state: State) -> str:
         """Return where the segments are, which gives no right to them."""
@@ -83,11 +85,13 @@ class SloUpload(MultipartUpload[str]):
 
     def status(self, state: State, tags: Tags) -> Exchange[Tags | None]:  # noqa: ARG002
         """List the segments."""
+        self._rejoined = True
         found: dict[int, str] = {}
         for entry in (yield from self._segments(state)):
             number = entry["name"].rpartition("/")[2]
-            if number.isascii() and number.isdigit():
-                found[int(number[:9])] = f"{md5_of(entry.get('hash'))} {entry.get('bytes')}"
+            tag = f"{md5_of(entry.get('hash'))} {entry.get('bytes')}"
+            if _NUMBER.fullmatch(number) and _TAG.fullmatch(tag):
+                found[int(number)] = tag
         return found or None
 
     def finish(self, state: State, tags: Tags) -> Exchange[str]:
@@ -106,8 +110,9 @@ class SloUpload(MultipartUpload[str]):
         if status == HTTPStatus.CREATED:
             compare_stored(request, response, said.get("Etag"), whole)
             return whole
-        # Of several attempts the first may have stored it, and its answer been lost.
-        if status == _EXISTS and created and maybe_done(response.history):
+        # An earlier attempt, or process, may have stored it, and its answer been lost.
+        maybe = self._rejoined or maybe_done(response.history)
+        if status == _EXISTS and created and maybe:
             found = yield from self.stored()
             if found is not None:
                 return found

@@ -45,8 +45,9 @@ class Account(Dav):
     @field_validator("user")
     @classmethod
     def _check_user(cls, text: str) -> str:
-        if not text or "/" in (parse(text).literal or ""):
-            raise ValueError("it is the id of a user, which has no slash")
+        literal = parse(text).literal
+        if not text or "/" in (literal or "") or literal in {".", ".."}:
+            raise ValueError("it is the id of a user, which has no slash and is no '..'")
         return text
 
     @property

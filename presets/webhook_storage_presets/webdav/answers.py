@@ -62,14 +62,16 @@ _ELSEWHERE = _Meaning(
 _NO_PARENT = _Meaning(
     ConflictError,
     "its parent folder is missing, or a folder is in its place",
-    "is there a folder at the storage's URL? Folders are made below it only",
+    "is there a folder at the storage's URL, below which only folders are made? And none in the "
+    "place of the file?",
 )
 _MEANINGS = {
     **dict.fromkeys(REDIRECTS, _ELSEWHERE),
     400: _Meaning(
         ResponseError,
         "the server does not take the request",
-        "does it allow all characters of this key?",
+        "does it allow all characters of this key? Does it want a client certificate ('cert'), of "
+        "an authority that it trusts?",
     ),
     403: _Meaning(
         PermissionDeniedError,
@@ -159,6 +161,14 @@ def refusal(
     what = f"{request.method} {request.url} answered {response.status}{reason}"
     words = "a folder for it cannot be made" if folder else meaning.words
     return failure(meaning.kind, f"{what}: {words}", response, meaning.hint)
+
+
+def not_deleted(request: Request, response: Response) -> WebhookStorageError:
+    """Return the error for a file that changed, or went, after it was looked at."""
+    if response.status == 404:  # noqa: PLR2004
+        return refusal(request, response)
+    words = f"{request.method} {request.url} answered 412: it was replaced at this moment"
+    return failure(ConflictError, words, response, "look at it, and delete it again")
 
 
 def failure(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from webhook_storage.errors import AuthenticationError, ConfigurationError
 from webhook_storage.template import escape, parse
 from webhook_storage_presets.keys import check_facts, in_url, key_of
 from webhook_storage_presets.webdav.answers import REDIRECTS, REFUSALS, refusal, unexpected
-from webhook_storage_presets.webdav.properties import PROPERTIES, Entry, children
+from webhook_storage_presets.webdav.properties import PROPERTIES, Entry, children, refused
 from webhook_storage_presets.webdav.properties import parse as parse_multistatus
 
 if TYPE_CHECKING:
@@ -161,6 +161,13 @@ class Api:
         entries = parse_multistatus(sink.getvalue())
         if entries is None:
             raise unexpected(request, response, "with no properties, or with too many")
+        if not entries:
+            status = refused(sink.getvalue())
+            if status == HTTPStatus.NOT_FOUND:
+                return 404
+            if status not in REFUSALS:
+                raise unexpected(request, response, "and tells of nothing")
+            raise refusal(request, replace(response, status=status))
         told = [text for entry in entries for text in entry.texts]
         told += [entry.segments[-1] for entry in children(entries)]
         if response.echoes is not None and response.echoes("\n".join(told)):

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import quote
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from webhook_storage.answer import header, maybe_done, number
 from webhook_storage.checksum import compare_stored
@@ -25,22 +26,25 @@ from webhook_storage.contracts import (
     Sink,
     StoreOptions,
 )
-from webhook_storage.errors import ConflictError, ObjectNotFoundError, ResponseError
+from webhook_storage.errors import ObjectNotFoundError, ResponseError, UnexpectedAnswerError
 from webhook_storage.filters import has_dot_segment
+from webhook_storage.kwargs import check_kwargs
 from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.storage import Names, Storage, cannot_hold
 from webhook_storage.template import escape, parse
 from webhook_storage.webhook import Webhook
 from webhook_storage_presets.keys import Listed, check_key, facts_of, in_url, key_of
-from webhook_storage_presets.webdav.answers import REDIRECTS, failure, refusal
+from webhook_storage_presets.webdav.answers import REDIRECTS, not_deleted, refusal
 from webhook_storage_presets.webdav.api import Api
-from webhook_storage_presets.webdav.properties import KINDS, children
+from webhook_storage_presets.webdav.properties import KINDS, asked_for, children
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from webhook_storage.auth import AuthModel
-    from webhook_storage.contracts import Request
+
+_STORED = frozenset({200, 201, 204})
+"""Answers to a store; another success is that of something else, or of a store that is not done."""
 
 _NO_PARENT = frozenset({404, 409, 500})
 """Answers to a store when a parent folder is missing; 500 is that of nginx, which cannot rename."""
@@ -64,6 +68,11 @@ class Dav(Storage):
     verify: bool | str = Field(
         default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
     )
+    cert: str | tuple[str, str] | None = Field(
+        None,
+        description="Path or PEM text, or its placeholder, of a client certificate with its key; "
+        "or one of each.",
+    )
     allow_http: bool = Field(
         default=False, description="Whether it may go unencrypted to another machine."
     )
@@ -78,6 +87,15 @@ class Dav(Storage):
         if checked is not None and (checked.startswith("/") or _has_empty_segment(checked)):
             raise ValueError("it has an empty segment, which WebDAV servers leave out")
         return checked
+
+    @model_validator(mode="after")
+    def _check_request(self) -> Self:
+        if any(
+            "?" in part or "#" in part for part in parse(self._base).parts if isinstance(part, str)
+        ):
+            raise ValueError("url: the key is put behind it, so it has no query and no fragment")
+        check_kwargs({"url": self._base, **self._certificate}, type(self).__name__)
+        return self
 
     # --- what a server has of its own -------------------------------------------------------------
 
@@ -127,13 +145,14 @@ class Dav(Storage):
         api = self._api
         own = yield from self._store_headers(body)
         headers = {**own, **api.conditions(options), **(more or {})}
-        request = api.file("PUT", facts, body=body, headers=headers, returns={500})
+        store = partial(api.file, "PUT", facts, body=body, headers=headers, accept=_STORED)
+        request = store(returns={500})
         response = yield from api.call(request, also=_NO_PARENT | {412})
         history = response.history
         if response.status in _NO_PARENT:
             made = yield from api.make_folders(request.url, facts)
             if made or response.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                request = api.file("PUT", facts, body=body, headers=headers)
+                request = store()
                 response = yield from api.call(request, also=_NO_PARENT | {412})
                 history = (*history, *response.history)
             if response.status in _NO_PARENT:
@@ -159,13 +178,14 @@ class Dav(Storage):
         found = yield from api.properties(api.url(facts), facts)
         if found == HTTPStatus.METHOD_NOT_ALLOWED:
             return (yield from self._stat_by_headers(facts))
-        if isinstance(found, int) or not found or found[0].is_folder:
+        entry = None if isinstance(found, int) else asked_for(found)
+        if entry is None or entry.is_folder:
             return None
         return Stat(
-            size=found[0].size,
-            version=found[0].etag,
-            modified=found[0].modified,
-            content_type=found[0].content_type,
+            size=entry.size,
+            version=entry.etag,
+            modified=entry.modified,
+            content_type=entry.content_type,
         )
 
     def _stat_by_headers(self, facts: Facts) -> Exchange[Stat | None]:
@@ -200,7 +220,7 @@ class Dav(Storage):
                 return
             if (yield from self.stat_exchange(facts)) is None:
                 return
-        raise _not_deleted(request, response)
+        raise not_deleted(request, response)
 
     def list_exchange(self, facts: Facts) -> Exchange[Names]:
         """Walk through the folders, and take the keys out of the files' names."""
@@ -208,11 +228,12 @@ class Dav(Storage):
         listed = Listed(None if self.key is None else self.key.removeprefix(prefix))
         names: dict[str, None] = {}
         todo: deque[str] = deque([""])
-        for _ in range(_FOLDERS):
+        asked = 0
+        while asked + len(todo) <= _FOLDERS:
             if not todo:
                 return [*dict.fromkeys(listed.keys([*names]))]
-            folder = todo.popleft()
-            files, folders = yield from self._in_folder(in_url(prefix), folder, facts)
+            asked += 1
+            files, folders = yield from self._in_folder(in_url(prefix), todo.popleft(), facts)
             names |= dict.fromkeys(files)
             todo.extend(folders)
         message = f"there are more than {_FOLDERS} folders below {self._base}"
@@ -229,6 +250,10 @@ class Dav(Storage):
             raise ResponseError(message, status=405, hint="is WebDAV complete there?")
         if isinstance(found, int):
             return [], []  # it is made with its first file, or was just deleted
+        itself = asked_for(found)
+        if itself is None or not itself.is_folder:  # its files would pass for one that is not there
+            message = f"PROPFIND {url} answered 207 without the folder that was asked for"
+            raise UnexpectedAnswerError(message, status=207, hint="is a file in its place?")
         inside = [entry for entry in children(found) if not has_dot_segment(entry.segments[-1])]
         files = [f"{folder}{entry.segments[-1]}" for entry in inside if not entry.is_folder]
         folders = [f"{folder}{entry.segments[-1]}/" for entry in inside if entry.is_folder]
@@ -249,10 +274,11 @@ class Dav(Storage):
             "url": f"{self._base}/{in_url(key_of(self.key, {}))}",
             "timeout": self.timeout,
             "verify": self.verify,
+            **self._certificate,
         }
         auth = self._auth
         if auth is not None:
-            common["auth"] = auth.model_dump(exclude_defaults=True) | {"type": auth.type}
+            common["auth"] = auth.model_dump(exclude_defaults=True)
         return Webhook(
             {**common, **self._webhook_headers()},
             "PUT",
@@ -280,10 +306,20 @@ class Dav(Storage):
             base=self._base,
             key=self.key,
             auth=self._auth,
-            common={"timeout": self.timeout, "verify": self.verify, "allow_http": self.allow_http},
+            common={
+                "timeout": self.timeout, "verify": self.verify, "cert": self.cert,
+                "allow_http": self.allow_http,
+            },
             hint=self._hint,
             waits=self._waits,
-        )
+        )  # fmt: skip
+
+    @property
+    def _certificate(self) -> dict[str, Any]:
+        """Return the client certificate as kwargs have it."""
+        if self.cert is None:
+            return {}
+        return {"cert": self.cert if isinstance(self.cert, str) else [*self.cert]}
 
 
 def version_of(response: Response) -> str | None:
@@ -300,11 +336,3 @@ def _is_page(url: str, facts: Facts) -> bool:
     """Tell whether a file is a page; else a page is that of a login, or of a folder."""
     names = (url, *(facts.get(name, "") for name in ("artifact.key", "flow.name")))
     return any(name.lower().endswith((".html", ".htm", ".xhtml")) for name in names)
-
-
-def _not_deleted(request: Request, response: Response) -> Exception:
-    """Return the error for a file that changed, or went, after it was looked at."""
-    if response.status == HTTPStatus.NOT_FOUND:
-        return refusal(request, response)
-    words = f"{request.method} {request.url} answered 412: it was replaced at this moment"
-    return failure(ConflictError, words, response, "look at it, and delete it again")

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from webhook_storage.answer import header, maybe_done
 from webhook_storage.checksum import compare_stored
-from webhook_storage.contracts import Exchange, Pause, Response, StoreOptions
+from webhook_storage.contracts import Exchange, Pause, Response, StoreOptions, Work
 from webhook_storage.errors import ConflictError
 from webhook_storage.template import escape
 from webhook_storage.upload import MultipartUpload, PartBody, State, Tags
@@ -118,7 +118,7 @@ class ChunkedUpload(MultipartUpload[str | None]):
     def finish(self, state: State, tags: Tags) -> Exchange[str | None]:  # noqa: ARG002
         """Let the server make the file, and wait until it has."""
         headers = {**self._headers, **self._conditions}
-        headers["OC-Checksum"] = f"SHA256:{self._body.sha256()}"
+        headers["OC-Checksum"] = f"SHA256:{yield Work(self._body.sha256)}"
         waited, pause = False, _FIRST_PAUSE
         for _ in range(_ASKED):
             request = self._request("MOVE", state, ".file", headers=headers, idempotent=True)
@@ -153,7 +153,8 @@ class ChunkedUpload(MultipartUpload[str | None]):
         found = yield from self._api.properties(self._url, self._facts, body=WITH_CHECKSUMS)
         if isinstance(found, int) or not found or found[0].size != self._body.size:
             return None
-        if f"SHA256:{self._body.sha256()}".upper() in found[0].checksums:
+        digest: str = yield Work(self._body.sha256)
+        if f"SHA256:{digest}".upper() in found[0].checksums:
             return found[0].etag or ""
         response = yield from self._fetched()
         return None if response is None else (header(response, "etag") or "")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
-from webhook_storage.errors import WebhookStorageError
+from webhook_storage.errors import TransportError, WebhookStorageError
 from webhook_storage.template import escape
 from webhook_storage_presets.webdav.answers import refusal, unexpected
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from webhook_storage.contracts import Exchange, Facts, Response
     from webhook_storage_presets.webdav.api import Api
+
+log = logging.getLogger("webhook_storage")
 
 _SECONDS = 600
 """After which the server gives up a lock of which nobody speaks any more."""
@@ -57,6 +60,10 @@ def locked(
         # An empty file that nobody stored would pass for an artifact.
         yield from _give_up(api, facts, lock, shown, delete=lock.made)
         raise
+    except GeneratorExit:  # an interruption: nobody can be asked any more
+        left = "an empty file may stay too" if lock.made else "the file stays as it was, or is new"
+        log.warning("a store was interrupted; its lock stays for %d seconds, %s", _SECONDS, left)
+        raise
     yield from _give_up(api, facts, lock, shown)
     return response
 
@@ -73,7 +80,12 @@ def _lock(api: Api, facts: Facts) -> Exchange[_Lock]:
         data=_INFO,
         idempotent=False,  # a second one would meet the first
     )
-    response = yield from api.call(request, also={404, 409})
+    try:
+        response = yield from api.call(request, also={404, 409})
+    except TransportError as error:
+        left = f"the server may have locked it, which ends after {_SECONDS} seconds"
+        error.hint = f"{error.hint}; {left}" if error.hint else left
+        raise
     if response.status in {404, 409}:
         made = yield from api.make_folders(request.url, facts)
         if not made:
@@ -96,4 +108,4 @@ def _give_up(
         headers = {"Lock-Token": escape(lock.token)}
         yield from api.call(api.file("UNLOCK", facts, headers=headers, idempotent=True))
     except WebhookStorageError:
-        return
+        log.warning("a lock could not be given up; it stays for %d seconds", _SECONDS)

@@ -83,18 +83,38 @@ def parse(data: bytes) -> list[Entry] | None:
     return [entry for entry in found if entry is not None]
 
 
-def children(entries: Sequence[Entry]) -> list[Entry]:
-    """Return those that are directly in the folder that was asked for.
+def refused(data: bytes) -> int:
+    """Return the status of the first thing that a multistatus does not tell of, 0 without one.
 
-    The folder itself is among the entries, and has the shortest path. So it does not matter by
-    which path the server knows what a proxy in front of it calls otherwise.
+    Example:
+        >>> refused(
+        ...     b'<m:multistatus xmlns:m="DAV:"><m:response><m:href>/a</m:href>'
+        ...     b"<m:status>HTTP/1.1 403 Forbidden</m:status></m:response></m:multistatus>"
+        ... )
+        403
     """
-    folder = min((entry.segments for entry in entries), key=len, default=())
-    depth = len(folder)
+    root = markup.parse(data)
+    words = root.value("response", "status").split() if root is not None else []
+    return (number(words[1]) or 0) if len(words) > 1 else 0
+
+
+def asked_for(entries: Sequence[Entry]) -> Entry | None:
+    """Return what was asked for among what is in it: it has the shortest path.
+
+    So it does not matter by which path the server knows what a proxy in front of it calls
+    otherwise.
+    """
+    return min(entries, key=lambda entry: len(entry.segments), default=None)
+
+
+def children(entries: Sequence[Entry]) -> list[Entry]:
+    """Return those that are directly in the folder that was asked for."""
+    folder = asked_for(entries)
+    above = () if folder is None else folder.segments
     return [
         entry
         for entry in entries
-        if len(entry.segments) == depth + 1 and entry.segments[:depth] == folder
+        if len(entry.segments) == len(above) + 1 and entry.segments[: len(above)] == above
     ]
 
 
@@ -131,7 +151,9 @@ def _value(props: list[markup.Element], name: str) -> str | None:
 
 
 def _etag(text: str | None) -> str | None:
-    """Return a version in its quotes, which WsgiDAV leaves out here."""
+    """Return a version in its quotes, which WsgiDAV leaves out here; None for what is none."""
+    if text is not None and not (text.isascii() and text.isprintable()):
+        return None
     return text if text is None or text.startswith(('"', "W/")) else f'"{text}"'
 
 

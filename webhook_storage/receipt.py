@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from webhook_storage.answer import header, number
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from webhook_storage.contracts import Body, Facts
+    from webhook_storage.contracts import Body, Facts, Response
 
 
 class Receipt(BaseModel):
@@ -81,6 +83,18 @@ class Stat(BaseModel):
         None, description="Time of the last change, as the service says it."
     )
     content_type: str | None = Field(None, description="Media type, when the service says it.")
+
+    @classmethod
+    def of(cls, response: Response) -> Self:
+        """Return what the headers of an answer say; those of a part say the size of the whole."""
+        given = response.headers
+        size = given.get("content-range", "").rpartition("/")[2] or given.get("content-length", "")
+        return cls(
+            size=number(size),
+            version=header(response, "etag"),
+            modified=header(response, "last-modified"),
+            content_type=header(response, "content-type"),
+        )
 
 
 def build_time() -> str:

@@ -12,7 +12,7 @@ from uuid import uuid4
 from pydantic import Field, field_validator
 
 from webhook_storage import capture, origin
-from webhook_storage.answer import header, maybe_done, number
+from webhook_storage.answer import header, maybe_done
 from webhook_storage.checksum import ChecksumHeader, compare_stored, sent
 from webhook_storage.contracts import (
     PLAIN,
@@ -306,7 +306,7 @@ class Webhook(Storage):
         if self.exists_request is not None:
             kwargs, method = _split(self.exists_request)
             response = yield self._request(kwargs, method, facts, returns=absent, idempotent=True)
-            return None if response.status in absent else _stat(response)
+            return None if response.status in absent else Stat.of(response)
         kwargs = self._fetch_url("exists_request")
         refused = frozenset({403, 405, 501})
         response = yield self._request(kwargs, "HEAD", facts, returns=absent | refused)
@@ -317,7 +317,7 @@ class Webhook(Storage):
             response = yield self._request(
                 ranged, "GET", facts, returns=absent | {416}, headers_only=True
             )
-        return None if response.status in absent else _stat(response)
+        return None if response.status in absent else Stat.of(response)
 
     def delete_exchange(self, facts: Facts) -> Exchange[None]:
         """Delete by the delete request; by default a DELETE of what is fetched."""
@@ -485,17 +485,6 @@ def _names_html(url: str, facts: Facts) -> bool:
         return False
     return any(
         name.lower().endswith((".html", ".htm", ".xhtml")) for name in (origin.path(url), key)
-    )
-
-
-def _stat(response: Response) -> Stat:
-    headers = response.headers
-    size = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "")
-    return Stat(
-        size=number(size),
-        version=header(response, "etag"),
-        modified=header(response, "last-modified"),
-        content_type=header(response, "content-type"),
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.fakes.gcp_login import Account, private_key
 from tests.leaks.channels import Shown, of_error, of_object, witnessed
 from tests.leaks.mirror import SESSION, TOKEN, Mirror, spellings
-from tests.sending.support import HTTPX, HTTPX_ASYNC, REQUESTS, REQUESTS_ASYNC, Mode, plain
+from tests.sending.support import ALL_MODES, HTTPX, REQUESTS_ASYNC, Mode, plain
 from webhook_storage import Storage, registry
 from webhook_storage.errors import WebhookStorageError
 from webhook_storage_presets.artifactory import Artifactory
@@ -46,6 +46,7 @@ KINDS: dict[str, Make] = {
     "aws_sigv4": lambda _: {
         "region": "r", "access_key_id": "${S}", "secret_access_key": "${K}"
     },
+    "azure_sas": lambda _: {"sas": "sv=2024-11-04&sig=${S}"},
     "azure_shared_key": lambda _: {"account": "acct", "account_key": "${K}"},
     "azure_shared_key of a connection string": lambda url: {
         "connection_string": f"BlobEndpoint={url};SharedAccessSignature=${{SAS}}"
@@ -92,7 +93,6 @@ PRESETS: dict[str, Make] = {
     "HttpFile": lambda url: HttpFile(url=url, auth={"type": "hmac_url", "key": "${S}"}),
 }  # fmt: skip
 
-MODES = (HTTPX, HTTPX_ASYNC, REQUESTS, REQUESTS_ASYNC)
 CALLS: dict[str, tuple[Any, ...]] = {"put": (b"artifact",), "get": (), "delete": (), "exists": ()}
 
 
@@ -160,7 +160,7 @@ def check(
 
 
 @pytest.mark.parametrize("status", [201, 403, 500])
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", ALL_MODES, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("name", KINDS)
 def test_kind(
     mirror: Mirror, capsys: pytest.CaptureFixture[str], name: str, mode: Mode, status: int

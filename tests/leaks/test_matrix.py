@@ -14,7 +14,15 @@ from tests.leaks.canary import SECRETS, USER
 from tests.leaks.channels import hits, of_error, of_object, reachable, witnessed
 from tests.leaks.events import OUTCOMES, Event, FailingTransport, hang
 from tests.sending.raw import RawServer
-from tests.sending.support import HTTPX, HTTPX_ASYNC, MODES, REQUESTS_ASYNC, Mode, caught
+from tests.sending.support import (
+    AIOHTTP_ASYNC,
+    ALL_MODES,
+    HTTPX,
+    HTTPX_ASYNC,
+    REQUESTS_ASYNC,
+    Mode,
+    caught,
+)
 from webhook_storage import Webhook
 
 if TYPE_CHECKING:
@@ -74,7 +82,7 @@ CELLS = [
         operation,
         id=f"{mode.name}, {operation}, {event}",
     )
-    for mode in MODES
+    for mode in ALL_MODES
     for event in OUTCOMES
     for operation in OPERATIONS
     # What is special about the last operation, a form as its body, is the same in each mode.
@@ -122,7 +130,9 @@ def _transports(sender: Sender) -> list[object]:
     return [each for each in sender._transports.values() if not isinstance(each, FailingTransport)]
 
 
-@pytest.mark.parametrize("mode", [HTTPX_ASYNC, REQUESTS_ASYNC], ids=lambda mode: mode.name)
+@pytest.mark.parametrize(
+    "mode", [HTTPX_ASYNC, REQUESTS_ASYNC, AIOHTTP_ASYNC], ids=lambda mode: mode.name
+)
 def test_cancellation(capsys: pytest.CaptureFixture[str], mode: Mode) -> None:
     """A task that is cancelled in the middle of a request tells nothing of it."""
     with RawServer(hang).serving() as server, witnessed(capsys) as witness:

@@ -122,7 +122,7 @@ def told(
                 "endpoint: A URL begins with a scheme, '://' and a host, or with one "
                 "placeholder for them."
             ),
-            None,
+            "Write https://host/..., or ${BASE_URL}/...",
         ),
         (
             {"connection_string": "${ABSENT}"},

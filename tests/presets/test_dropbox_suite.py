@@ -41,7 +41,7 @@ BAD_PATH = "path: it has an empty name or a control character, which Dropbox ref
 NO_SUFFIX = ": it is the beginning of a URL, and has no query and no fragment"
 NO_URL = ": A URL begins with a scheme, '://' and a host, or with one placeholder for them."
 NO_ROOT = "path_root: it is 'home', 'root:ID', or the id of a shared or team folder"
-CONTROL = "key: ${artifact.key} has a control character, which no object's name can hold"
+CONTROL = "path: ${artifact.key} has a control character, which no object's name can hold"
 EMPTY = "path: ${artifact.key} has an empty name, which Dropbox takes for a mistake"
 UNAUTHORIZED = (
     'POST {url}/2/files/upload answered 401 Unauthorized: {"error_summary": '
@@ -171,7 +171,7 @@ class TestBadInput:
         ("key", "line"),
         [
             ("a\nb", CONTROL),
-            ("../a", "key: ${artifact.key} has a '.' or '..' segment, which no URL keeps"),
+            ("../a", "path: ${artifact.key} has a '.' or '..' segment, which no URL keeps"),
             ("a//b", EMPTY),
             ("/a", EMPTY),
             ("a/", EMPTY),

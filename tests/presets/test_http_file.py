@@ -897,8 +897,9 @@ class TestDefinition:
         [
             ({}, "'url'"),
             ({"upload_url": "${UP}"}, "download_url"),
-            ({"url": "https://h/a?b=c"}, "no query"),
-            ({"url": "h/a"}, "scheme"),
+            ({"url": "https://h/a?b=c"}, "without a query"),
+            ({"url": "h/a"}, "a URL with a host"),
+            ({"url": "https://"}, "a URL with a host"),
             ({"url": "https://h", "key": "/a"}, "empty name"),
             ({"url": "https://h", "key": "a//${artifact.key}"}, "empty name"),
             ({"url": "https://h", "key": "../${artifact.key}"}, "segment"),

@@ -118,7 +118,7 @@ def on_rclone(rclone: Rclone) -> Iterator[Service]:
     """rclone, which serves a directory."""
     with serve_gate(rclone.url) as gate:
         theirs, bucket = client(rclone.url, rclone.key_id, rclone.secret), uuid4().hex
-        (rclone.data / bucket).mkdir()
+        theirs.create_bucket(Bucket=bucket)
         secrets = {"ID": rclone.key_id, "KEY": rclone.secret}
         yield Service(gate.url, bucket, secrets, "rclone", theirs, gate)
 

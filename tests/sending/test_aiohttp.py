@@ -175,6 +175,19 @@ async def test_body_of_another_size(server: RawServer, pieces: int) -> None:
     assert [] == server.calls
 
 
+async def test_empty_piece_is_no_end(server: RawServer) -> None:
+    """A body goes on behind it."""
+
+    class Gaps(BytesBody):
+        def chunks(self) -> Iterator[bytes]:
+            for piece in super().chunks():
+                yield b""
+                yield piece
+
+    await taken(AiohttpTransport(), server.url, Gaps(PIECE * PIECES))
+    assert PIECE * PIECES == server.last.body
+
+
 async def test_small_body_of_another_size(server: RawServer) -> None:
     """Of a small one that is known before anything is sent."""
     body = Slow(2, size=len(PIECE))
@@ -347,6 +360,7 @@ async def test_most_requests_at_a_time(server: RawServer) -> None:
     await asyncio.sleep(0)
     first.cancel()
     assert (b"", 2) == (await second, server.connections)
+    assert b"" == await taken(transport, server.url, timeout=(5, 0.5))  # the turn was given back
 
 
 async def test_forgotten_transport(server: RawServer) -> None:

@@ -118,7 +118,7 @@ class Upload(aiohttp.Payload):
         self._watch = watch
         self._reading: asyncio.Future[bytes] | None = None
         self._in_memory = body.size <= _SMALL
-        self._pieces = body.chunks()
+        self._pieces = _pieces(body)
         if self._in_memory:
             content = b"".join(self._pieces)
             _check(body.size - len(content), last=True)
@@ -193,6 +193,13 @@ class Upload(aiohttp.Payload):
                 self._reading.exception()  # nobody wants to know
         if isinstance(self._pieces, Generator):
             self._pieces.close()
+
+
+def _pieces(body: Body) -> Iterator[bytes]:
+    """Yield the pieces in which there is something: nothing stands for the end."""
+    for piece in body.chunks():
+        if piece:
+            yield piece
 
 
 def _check(left: int, *, last: bool) -> None:

@@ -54,6 +54,7 @@ from webhook_storage_presets.artifactory.names import (
     in_matrix,
     problem_of,
 )
+from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
 from webhook_storage_presets.keys import Listed, check_key, facts_of, in_url, key_of
 from webhook_storage_presets.urls import check_base_url
 
@@ -112,15 +113,9 @@ class Artifactory(Storage):
         description="Patterns of other hosts from which to fetch, for example *.amazonaws.com; "
         "nothing of the request's headers goes there.",
     )
-    timeout: tuple[float, float] = Field(
-        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
-    )
-    verify: bool | str = Field(
-        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
-    )
-    allow_http: bool = Field(
-        default=False, description="Whether it may go unencrypted to another machine."
-    )
+    timeout: Timeout = DEFAULT_TIMEOUT
+    verify: Verify = True
+    allow_http: AllowHttp = False
 
     @field_validator("url")
     @classmethod

@@ -7,6 +7,7 @@ A message is looked at, to tell what a status means, and never shown: it repeats
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webhook_storage import document
@@ -20,10 +21,10 @@ from webhook_storage.errors import (
     PermissionDeniedError,
     ResponseError,
     TooLargeError,
-    UnexpectedAnswerError,
     WebhookStorageError,
 )
 from webhook_storage.receipt import Stat
+from webhook_storage_presets import strangers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,14 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _HEX = re.compile("[0-9a-fA-F]{40}")
 _ALTERED = "something on the way alters bytes; store it again"
+
+WANTED = "is it Artifactory that answers, or a proxy in between? The url ends with /artifactory"
+
+unexpected = partial(strangers.unexpected, hint=WANTED)
+"""Returns the error for a success that is none of Artifactory's."""
+
+unechoed = partial(strangers.unechoed, hint=WANTED)
+"""Returns texts of an answer that may be handed out."""
 
 
 class _Meaning(NamedTuple):
@@ -240,28 +249,6 @@ def names_of(request: Request, response: Response, content: bytes, folder: str) 
     if not all(isinstance(uri, str) for uri in uris):
         raise unexpected(request, response, "with no list of files")
     return [f"{folder}{uri.removeprefix('/')}" for uri in uris]
-
-
-def unechoed(request: Request, response: Response, texts: list[str]) -> list[str]:
-    """Return texts of an answer that may be handed out.
-
-    Raises:
-        UnexpectedAnswerError: When a secret of the request is in one of them.
-    """
-    if response.echoes is not None and response.echoes("\n".join(texts)):
-        raise unexpected(request, response, "with a secret of the request in it")
-    return texts
-
-
-def unexpected(request: Request, response: Response, what: str) -> UnexpectedAnswerError:
-    """Return the error for a success that is none of Artifactory's."""
-    return UnexpectedAnswerError(
-        f"{request.method} {request.url} answered {response.status} {what}",
-        status=response.status,
-        attempts=response.attempts,
-        hint="is it Artifactory that answers, or a proxy in between? The url ends with "
-        "/artifactory",
-    )
 
 
 def _parsed(content: bytes) -> dict[str, Any]:

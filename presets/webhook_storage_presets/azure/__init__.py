@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from webhook_storage.answer import header, maybe_done, number
+from webhook_storage.answer import header, maybe_done
 from webhook_storage.checksum import compare_stored, sent
 from webhook_storage.contracts import PLAIN, Body, Exchange, Facts, Response, Sink, StoreOptions
 from webhook_storage.errors import ConfigurationError, ObjectNotFoundError, TooLargeError
@@ -125,12 +125,7 @@ class Azure(Definition):
             if not is_missing(response):
                 raise refusal(request, response)
             return None
-        return Stat(
-            size=number(header(response, "content-length") or ""),
-            version=header(response, "etag"),
-            modified=header(response, "last-modified"),
-            content_type=header(response, "content-type"),
-        )
+        return Stat.of(response)
 
     def delete_exchange(self, facts: Facts) -> Exchange[None]:
         """Delete the blob; earlier versions stay, where the account keeps them."""

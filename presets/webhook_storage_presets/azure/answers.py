@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhook_storage import markup
@@ -21,9 +22,9 @@ from webhook_storage.errors import (
     PermissionDeniedError,
     ResponseError,
     TooLargeError,
-    UnexpectedAnswerError,
     WebhookStorageError,
 )
+from webhook_storage_presets import strangers
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -38,6 +39,14 @@ _MOST_SKEW = 15 * 60
 """Seconds by which Azure lets a clock be wrong."""
 
 _CODE = re.compile("[A-Za-z][A-Za-z0-9]{0,63}")
+
+WANTED = "is it Azure Blob Storage that answers, or a proxy in between?"
+
+unexpected = partial(strangers.unexpected, hint=WANTED)
+"""Returns the error for a success that is none of Azure's."""
+
+unechoed = partial(strangers.unechoed, hint=WANTED)
+"""Returns texts of an answer that may be handed out."""
 
 
 class _Meaning(NamedTuple):
@@ -261,24 +270,3 @@ def _is_skewed(date: str) -> bool:
     except ValueError:
         return False
     return abs(time.time() - theirs.timestamp()) > _MOST_SKEW
-
-
-def unexpected(request: Request, response: Response, what: str) -> UnexpectedAnswerError:
-    """Return the error for a success that is none of Azure's."""
-    return UnexpectedAnswerError(
-        f"{request.method} {request.url} answered {response.status} {what}",
-        status=response.status,
-        attempts=response.attempts,
-        hint="is it Azure Blob Storage that answers, or a proxy in between?",
-    )
-
-
-def unechoed(request: Request, response: Response, texts: list[str]) -> list[str]:
-    """Return texts of an answer that may be handed out.
-
-    Raises:
-        UnexpectedAnswerError: When a secret of the request is in one of them.
-    """
-    if response.echoes is not None and response.echoes("\n".join(texts)):
-        raise unexpected(request, response, "with a secret of the request in it")
-    return texts

@@ -17,6 +17,7 @@ from webhook_storage_presets.azure.connection import ACCOUNT, ENDPOINT, SUFFIX
 from webhook_storage_presets.azure.entra import Entra
 from webhook_storage_presets.azure.sas import AzureSas
 from webhook_storage_presets.azure.signing import AzureSharedKey
+from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
 from webhook_storage_presets.keys import check_key
 
 if TYPE_CHECKING:
@@ -75,15 +76,9 @@ class Definition(Storage):
         default_factory=dict, description="Metadata of the blobs, in ASCII."
     )
     content_type: str = Field("application/octet-stream", description="Media type of the blobs.")
-    timeout: tuple[float, float] = Field(
-        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
-    )
-    verify: bool | str = Field(
-        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
-    )
-    allow_http: bool = Field(
-        default=False, description="Whether it may go unencrypted to another machine."
-    )
+    timeout: Timeout = DEFAULT_TIMEOUT
+    verify: Verify = True
+    allow_http: AllowHttp = False
 
     @field_validator("container")
     @classmethod

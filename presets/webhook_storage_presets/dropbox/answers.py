@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webhook_storage import document
@@ -19,9 +20,9 @@ from webhook_storage.errors import (
     RateLimitedError,
     ResponseError,
     TooLargeError,
-    UnexpectedAnswerError,
     WebhookStorageError,
 )
+from webhook_storage_presets import strangers
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -37,6 +38,14 @@ _TAG = re.compile("[a-z][a-z0-9_]{0,63}")
 _MOST_TAGS = 5
 _LONGEST_NUMBER = 19
 """Digits of an offset that are read; no file is so long."""
+
+WANTED = "is it Dropbox that answers, or a proxy in between?"
+
+unexpected = partial(strangers.unexpected, hint=WANTED)
+"""Returns the error for a success that is none of Dropbox's."""
+
+unechoed = partial(strangers.unechoed, hint=WANTED)
+"""Returns texts of an answer that may be handed out."""
 
 
 class _Meaning(NamedTuple):
@@ -227,27 +236,6 @@ def members(request: Request, response: Response) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise unexpected(request, response, "with no JSON object")
     return body
-
-
-def unechoed(request: Request, response: Response, texts: list[str]) -> list[str]:
-    """Return texts of an answer that may be handed out.
-
-    Raises:
-        UnexpectedAnswerError: When a secret of the request is in one of them.
-    """
-    if response.echoes is not None and response.echoes("\n".join(texts)):
-        raise unexpected(request, response, "with a secret of the request in it")
-    return texts
-
-
-def unexpected(request: Request, response: Response, what: str) -> UnexpectedAnswerError:
-    """Return the error for a success that is none of Dropbox's."""
-    return UnexpectedAnswerError(
-        f"{request.method} {request.url} answered {response.status} {what}",
-        status=response.status,
-        attempts=response.attempts,
-        hint="is it Dropbox that answers, or a proxy in between?",
-    )
 
 
 def _parsed(response: Response) -> Any:

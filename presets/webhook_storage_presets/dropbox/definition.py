@@ -16,6 +16,7 @@ from webhook_storage.storage import Storage
 from webhook_storage.template import parse
 from webhook_storage_presets.dropbox.account import Account, check_root
 from webhook_storage_presets.dropbox.digest import BLOCK
+from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
 from webhook_storage_presets.keys import check_key
 
 MAX_REQUEST = 150 * 1024 * 1024
@@ -87,15 +88,9 @@ class Definition(Storage):
     api_origin: str = Field(
         "https://api.dropboxapi.com", description="Beginning of the URLs that carry none."
     )
-    timeout: tuple[float, float] = Field(
-        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
-    )
-    verify: bool | str = Field(
-        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
-    )
-    allow_http: bool = Field(
-        default=False, description="Whether it may go unencrypted to another machine."
-    )
+    timeout: Timeout = DEFAULT_TIMEOUT
+    verify: Verify = True
+    allow_http: AllowHttp = False
 
     @field_validator("path")
     @classmethod

@@ -35,6 +35,7 @@ from webhook_storage.storage import Names, Storage
 from webhook_storage.template import escape, parse
 from webhook_storage.upload import in_parts
 from webhook_storage.webhook import Webhook
+from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
 from webhook_storage_presets.gcs.answers import (
     Stored,
     compare,
@@ -118,15 +119,9 @@ class GCS(Storage):
     user_project: str | None = Field(
         None, description="Project that pays for the requests, where it is who asks."
     )
-    timeout: tuple[float, float] = Field(
-        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
-    )
-    verify: bool | str = Field(
-        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
-    )
-    allow_http: bool = Field(
-        default=False, description="Whether it may go unencrypted to another machine."
-    )
+    timeout: Timeout = DEFAULT_TIMEOUT
+    verify: Verify = True
+    allow_http: AllowHttp = False
 
     @field_validator("bucket")
     @classmethod

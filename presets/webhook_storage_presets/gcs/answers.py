@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,9 +25,9 @@ from webhook_storage.errors import (
     RateLimitedError,
     ResponseError,
     TooLargeError,
-    UnexpectedAnswerError,
     WebhookStorageError,
 )
+from webhook_storage_presets import strangers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +44,14 @@ _NO_BUCKET = "The specified bucket does not exist."
 
 _BUSY = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 """Reasons of a 403 that another attempt may not meet."""
+
+WANTED = "is it Google Cloud Storage that answers, or a proxy in between?"
+
+unexpected = partial(strangers.unexpected, hint=WANTED)
+"""Returns the error for a success that is none of this service."""
+
+unechoed = partial(strangers.unechoed, hint=WANTED)
+"""Returns texts of an answer that may be handed out."""
 
 
 class _Meaning(NamedTuple):
@@ -277,27 +286,6 @@ def members(request: Request, response: Response, body: bytes | None = None) -> 
     if not isinstance(found, dict):
         raise unexpected(request, response, "with no JSON object")
     return found
-
-
-def unexpected(request: Request, response: Response, what: str) -> UnexpectedAnswerError:
-    """Return the error for a success that is none of this service."""
-    return UnexpectedAnswerError(
-        f"{request.method} {request.url} answered {response.status} {what}",
-        status=response.status,
-        attempts=response.attempts,
-        hint="is it Google Cloud Storage that answers, or a proxy in between?",
-    )
-
-
-def unechoed(request: Request, response: Response, texts: list[str]) -> list[str]:
-    """Return texts of an answer that may be handed out.
-
-    Raises:
-        UnexpectedAnswerError: When a secret of the request is in one of them.
-    """
-    if response.echoes is not None and response.echoes("\n".join(texts)):
-        raise unexpected(request, response, "with a secret of the request in it")
-    return texts
 
 
 def _parsed(body: bytes) -> Any:

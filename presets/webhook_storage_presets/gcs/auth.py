@@ -17,6 +17,7 @@ from webhook_storage.contracts import Access, Deadline, Wanted, Work
 from webhook_storage.errors import AuthenticationError, TransportError, WebhookStorageError
 from webhook_storage.google import TokenRequest
 from webhook_storage.secret import SecretValue, silenced_logs
+from webhook_storage_presets.fields import Verify
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Exchange, Request, WireRequest
@@ -62,9 +63,7 @@ class Google(AuthModel):
         "Default Credentials.",
     )
     scope: str = Field(SCOPE, description="What the token is for; several with spaces in between.")
-    verify: bool | str = Field(
-        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
-    )
+    verify: Verify = True
 
     def __str__(self) -> str:
         """Say what will be in the request."""

@@ -11,6 +11,7 @@ from webhook_storage.checksum import ChecksumHeader
 from webhook_storage.contracts import DEFAULT_TIMEOUT
 from webhook_storage.storage import Names, Storage
 from webhook_storage.template import parse
+from webhook_storage_presets.fields import AllowHttp, Timeout
 from webhook_storage_presets.keys import check_key
 from webhook_storage_presets.urls import check_base_url
 
@@ -89,16 +90,12 @@ class FileServer(Storage):
     list_keys: str = Field(
         "/*", description="JSON pointer, with *, to their names as they stand behind `url`."
     )
-    timeout: tuple[float, float] = Field(
-        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
-    )
+    timeout: Timeout = DEFAULT_TIMEOUT
     verify: bool | str = Field(
         default=True,
         description="Path or PEM text of a CA bundle that is trusted as well; False is unsafe.",
     )
-    allow_http: bool = Field(
-        default=False, description="Whether it may go unencrypted to another machine."
-    )
+    allow_http: AllowHttp = False
     redirect_hosts: Names = Field(
         default_factory=list, description="Patterns of other hosts from which to fetch."
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from webhook_storage.answer import header, maybe_done, number
+from webhook_storage.answer import header, maybe_done
 from webhook_storage.artifact import MemorySink
 from webhook_storage.auth import AnyAuth
 from webhook_storage.auth.fixed import Basic
@@ -35,6 +35,7 @@ from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.storage import Names, Storage
 from webhook_storage.template import escape
 from webhook_storage.webhook import Webhook
+from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
 from webhook_storage_presets.keys import (
     Listed,
     check_facts,
@@ -93,15 +94,9 @@ class Nexus(Storage):
         "a token as bearer; none for nobody.",
     )
     content_type: str = Field("application/octet-stream", description="Media type of the files.")
-    timeout: tuple[float, float] = Field(
-        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
-    )
-    verify: bool | str = Field(
-        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
-    )
-    allow_http: bool = Field(
-        default=False, description="Whether it may go unencrypted to another machine."
-    )
+    timeout: Timeout = DEFAULT_TIMEOUT
+    verify: Verify = True
+    allow_http: AllowHttp = False
 
     @field_validator("url")
     @classmethod
@@ -178,12 +173,7 @@ class Nexus(Storage):
         response = yield from self._call(request, also={HTTPStatus.NOT_FOUND})
         if response.status == HTTPStatus.NOT_FOUND:
             return None
-        return Stat(
-            size=number(header(response, "content-length") or ""),
-            version=header(response, "etag"),
-            modified=header(response, "last-modified"),
-            content_type=header(response, "content-type"),
-        )
+        return Stat.of(response)
 
     def delete_exchange(self, facts: Facts) -> Exchange[None]:
         """Delete the file."""

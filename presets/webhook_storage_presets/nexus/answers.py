@@ -7,6 +7,7 @@ is looked at, to tell what a status means, and never shown: it repeats what was 
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webhook_storage import document
@@ -18,9 +19,9 @@ from webhook_storage.errors import (
     PermissionDeniedError,
     ResponseError,
     TooLargeError,
-    UnexpectedAnswerError,
     WebhookStorageError,
 )
+from webhook_storage_presets import strangers
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -33,6 +34,14 @@ _NOT_FOUND = 404
 _CONDITION_FAILED = 412
 _SHA1 = re.compile(r'"?(?:\{SHA1\{)?([0-9a-fA-F]{40})(?:\}\})?"?')
 """How Nexus writes a SHA-1 as an ETag, with and without the name."""
+
+WANTED = "is it Nexus that answers, or a proxy in between?"
+
+unexpected = partial(strangers.unexpected, hint=WANTED)
+"""Returns the error for a success that is none of Nexus's."""
+
+unechoed = partial(strangers.unechoed, hint=WANTED)
+"""Returns texts of an answer that may be handed out."""
 
 
 class _Meaning(NamedTuple):
@@ -188,24 +197,3 @@ def page_of(request: Request, response: Response, content: bytes) -> Page:
     if not isinstance(token, str | None) or not all(isinstance(path, str) for path in paths):
         raise unexpected(request, response, "with no list of assets")
     return Page([path.removeprefix("/") for path in paths], token or "")
-
-
-def unechoed(request: Request, response: Response, texts: list[str]) -> list[str]:
-    """Return texts of an answer that may be handed out.
-
-    Raises:
-        UnexpectedAnswerError: When a secret of the request is in one of them.
-    """
-    if response.echoes is not None and response.echoes("\n".join(texts)):
-        raise unexpected(request, response, "with a secret of the request in it")
-    return texts
-
-
-def unexpected(request: Request, response: Response, what: str) -> UnexpectedAnswerError:
-    """Return the error for a success that is none of Nexus's."""
-    return UnexpectedAnswerError(
-        f"{request.method} {request.url} answered {response.status} {what}",
-        status=response.status,
-        attempts=response.attempts,
-        hint="is it Nexus that answers, or a proxy in between?",
-    )

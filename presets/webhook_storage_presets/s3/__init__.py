@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from webhook_storage import markup
-from webhook_storage.answer import header, maybe_done, number
+from webhook_storage.answer import header, maybe_done
 from webhook_storage.artifact import MemorySink
 from webhook_storage.checksum import compare_stored
 from webhook_storage.contracts import (
@@ -135,12 +135,7 @@ class S3(Definition):
         response = yield from api.call(request, also={HTTPStatus.NOT_FOUND})
         if response.status == HTTPStatus.NOT_FOUND:
             return None
-        return Stat(
-            size=number(header(response, "content-length") or ""),
-            version=header(response, "etag"),
-            modified=header(response, "last-modified"),
-            content_type=header(response, "content-type"),
-        )
+        return Stat.of(response)
 
     def delete_exchange(self, facts: Facts) -> Exchange[None]:
         """Delete the object; S3 says the same of one that is not there, so that is asked first."""

@@ -7,6 +7,7 @@ is one, and a message never: it repeats what was sent.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhook_storage import markup
@@ -21,9 +22,9 @@ from webhook_storage.errors import (
     ResponseError,
     ServerError,
     TooLargeError,
-    UnexpectedAnswerError,
     WebhookStorageError,
 )
+from webhook_storage_presets import strangers
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -36,6 +37,14 @@ BUSY = frozenset({"ConditionalRequestConflict", "OperationAborted", "RequestTime
 
 _CODE = re.compile("[A-Za-z][A-Za-z0-9.]{0,63}")
 _REGION = re.compile("[a-z0-9-]{1,32}")
+
+WANTED = "is it an S3 that answers, or a proxy in between?"
+
+unexpected = partial(strangers.unexpected, hint=WANTED)
+"""Returns the error for a success that is none of S3's."""
+
+unechoed = partial(strangers.unechoed, hint=WANTED)
+"""Returns texts of an answer that may be handed out."""
 
 
 class _Meaning(NamedTuple):
@@ -206,24 +215,3 @@ def failure_within(request: Request, response: Response) -> WebhookStorageError 
         return refusal(request, response)
     message = f"{request.method} {request.url} answered 200, and then an error ({code})"
     return ServerError(message, status=500, attempts=response.attempts, hint="try again")
-
-
-def unexpected(request: Request, response: Response, what: str) -> UnexpectedAnswerError:
-    """Return the error for a success that is none of S3's."""
-    return UnexpectedAnswerError(
-        f"{request.method} {request.url} answered {response.status} {what}",
-        status=response.status,
-        attempts=response.attempts,
-        hint="is it an S3 that answers, or a proxy in between?",
-    )
-
-
-def unechoed(request: Request, response: Response, texts: list[str]) -> list[str]:
-    """Return texts of an answer that may be handed out.
-
-    Raises:
-        UnexpectedAnswerError: When a secret of the request is in one of them.
-    """
-    if response.echoes is not None and response.echoes("\n".join(texts)):
-        raise unexpected(request, response, "with a secret of the request in it")
-    return texts

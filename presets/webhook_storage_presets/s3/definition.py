@@ -11,6 +11,7 @@ from webhook_storage.auth import SecretText
 from webhook_storage.contracts import DEFAULT_TIMEOUT
 from webhook_storage.storage import Storage
 from webhook_storage.template import escape
+from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
 from webhook_storage_presets.keys import check_key
 from webhook_storage_presets.s3.api import Api
 from webhook_storage_presets.s3.multipart import SMALLEST_PART
@@ -89,15 +90,9 @@ class Definition(Storage):
     expected_bucket_owner: str | None = Field(
         None, description="Account whose bucket it must be, else the service refuses."
     )
-    timeout: tuple[float, float] = Field(
-        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
-    )
-    verify: bool | str = Field(
-        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
-    )
-    allow_http: bool = Field(
-        default=False, description="Whether it may go unencrypted to another machine."
-    )
+    timeout: Timeout = DEFAULT_TIMEOUT
+    verify: Verify = True
+    allow_http: AllowHttp = False
 
     @field_validator("bucket")
     @classmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webhook_storage import document
@@ -21,9 +22,9 @@ from webhook_storage.errors import (
     ResponseError,
     ServerError,
     TooLargeError,
-    UnexpectedAnswerError,
     WebhookStorageError,
 )
+from webhook_storage_presets import strangers
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -40,6 +41,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _TAG = re.compile('"?([0-9a-fA-F]{32})"?')
 ALTERED = "something on the way alters bytes; try again"
 WANTED = "is it Swift that answers, and is its storage URL right?"
+unexpected = partial(strangers.unexpected, hint=WANTED)
+"""Returns the error for a success that is none of Swift's."""
 
 
 class _Meaning(NamedTuple):
@@ -139,16 +142,6 @@ def refusal(
     error = meaning.kind(message, status=status, attempts=response.attempts, hint=meaning.hint)
     error.history = response.history
     return error
-
-
-def unexpected(request: Request, response: Response, what: str) -> UnexpectedAnswerError:
-    """Return the error for a success that is none of Swift's."""
-    return UnexpectedAnswerError(
-        f"{request.method} {request.url} answered {response.status} {what}",
-        status=response.status,
-        attempts=response.attempts,
-        hint=WANTED,
-    )
 
 
 def outcome(request: Request, response: Response) -> tuple[int, dict[str, Any]]:

@@ -21,6 +21,7 @@ from webhook_storage.errors import AuthenticationError
 from webhook_storage.filters import has_dot_segment
 from webhook_storage.secret import SecretValue
 from webhook_storage.template import parse
+from webhook_storage_presets.fields import Verify
 
 if TYPE_CHECKING:
     from typing import Self
@@ -49,9 +50,7 @@ class _Token(AuthModel):
     timeout: tuple[float, float] = Field(
         (10.0, 30.0), description="Seconds to connect, and to wait for each piece."
     )
-    verify: bool | str = Field(
-        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
-    )
+    verify: Verify = True
     allow_http: bool = Field(
         default=False, description="Whether secrets may go unencrypted to another machine."
     )

@@ -12,6 +12,7 @@ from webhook_storage.auth import AnyAuth
 from webhook_storage.contracts import DEFAULT_TIMEOUT
 from webhook_storage.storage import Names, Storage
 from webhook_storage.template import parse
+from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
 from webhook_storage_presets.keys import check_key
 from webhook_storage_presets.swift import slo
 
@@ -63,15 +64,9 @@ class Definition(Storage):
         default_factory=dict, description="Metadata of the objects, in ASCII."
     )
     content_type: str = Field("application/octet-stream", description="Media type of the objects.")
-    timeout: tuple[float, float] = Field(
-        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
-    )
-    verify: bool | str = Field(
-        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
-    )
-    allow_http: bool = Field(
-        default=False, description="Whether it may go unencrypted to another machine."
-    )
+    timeout: Timeout = DEFAULT_TIMEOUT
+    verify: Verify = True
+    allow_http: AllowHttp = False
 
     @field_validator("container", "segments")
     @classmethod

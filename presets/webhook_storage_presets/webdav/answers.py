@@ -7,6 +7,7 @@ told, and its message never: it may repeat what was sent.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from webhook_storage import markup
@@ -19,9 +20,9 @@ from webhook_storage.errors import (
     RedirectRefusedError,
     ResponseError,
     TooLargeError,
-    UnexpectedAnswerError,
     WebhookStorageError,
 )
+from webhook_storage_presets import strangers
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -34,6 +35,11 @@ REFUSALS = REDIRECTS | {400, 403, 404, 405, 409, 412, 413, 415, 423, 501, 507}
 
 _SABRE = "http://sabredav.org/ns"
 _EXCEPTION = re.compile(r"[A-Za-z][A-Za-z0-9\\]{0,127}")
+
+WANTED = "is it a WebDAV server that answers, or a proxy in between?"
+
+unexpected = partial(strangers.unexpected, hint=WANTED)
+"""Returns the error for a success that is none of WebDAV's."""
 
 
 class _Meaning(NamedTuple):
@@ -180,13 +186,3 @@ def failure(
     error = kind(message, status=response.status, attempts=response.attempts, hint=hint)
     error.history = response.history
     return error
-
-
-def unexpected(request: Request, response: Response, what: str) -> UnexpectedAnswerError:
-    """Return the error for a success that is none of WebDAV's."""
-    return UnexpectedAnswerError(
-        f"{request.method} {request.url} answered {response.status} {what}",
-        status=response.status,
-        attempts=response.attempts,
-        hint="is it a WebDAV server that answers, or a proxy in between?",
-    )

@@ -33,6 +33,7 @@ from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.storage import Names, Storage, cannot_hold
 from webhook_storage.template import escape, parse
 from webhook_storage.webhook import Webhook
+from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
 from webhook_storage_presets.keys import Listed, check_key, facts_of, in_url, key_of
 from webhook_storage_presets.webdav.answers import REDIRECTS, not_deleted, refusal
 from webhook_storage_presets.webdav.api import Api
@@ -62,20 +63,14 @@ class Dav(Storage):
         "flows/${flow.slug}/${build.time}; by default that for a flow, and ${artifact.key} for an "
         "artifact.",
     )
-    timeout: tuple[float, float] = Field(
-        DEFAULT_TIMEOUT, description="Seconds to connect, and to wait for each piece."
-    )
-    verify: bool | str = Field(
-        default=True, description="Path of a CA bundle that is trusted as well; False is unsafe."
-    )
+    timeout: Timeout = DEFAULT_TIMEOUT
+    verify: Verify = True
     cert: str | tuple[str, str] | None = Field(
         None,
         description="Path or PEM text, or its placeholder, of a client certificate with its key; "
         "or one of each.",
     )
-    allow_http: bool = Field(
-        default=False, description="Whether it may go unencrypted to another machine."
-    )
+    allow_http: AllowHttp = False
 
     _hint: ClassVar[str] = "are user and password right, and is it the kind of 'auth' it asks for?"
     _waits: ClassVar[bool] = False

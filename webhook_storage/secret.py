@@ -56,13 +56,23 @@ class SecretValue:
         'open sesame'
     """
 
-    __slots__ = ("_open",)
+    __slots__ = ("_forms", "_open")
 
+    _forms: tuple[SecretValue, ...]
     _open: Callable[[], str]
 
     def __init__(self, text: str) -> None:
         """Close over the text, so that no attribute holds it."""
         object.__setattr__(self, "_open", lambda: text)
+
+    def forms(self) -> tuple[SecretValue, ...]:
+        """Return all spellings in which it may stand in a text; the longest first."""
+        try:
+            return self._forms
+        except AttributeError:
+            forms = tuple(map(SecretValue, _forms(self.reveal())))
+        object.__setattr__(self, "_forms", forms)
+        return forms
 
     def reveal(self) -> str:
         """Return the text. Do not keep it, print it or put it into an exception."""
@@ -172,11 +182,10 @@ class Redactor:
     def _all_forms(self) -> list[SecretValue]:
         """Return what to look for, the longest first."""
         if self._forms is None:
-            forms = [SecretValue(form) for form in _forms(self._values)]
-            if self._more:
-                forms += [form for each in self._more for form in each._all_forms()]  # noqa: SLF001
-                forms.sort(key=lambda form: len(form.reveal()), reverse=True)
-            self._forms = forms
+            forms = [form for value in self._values for form in value.forms()]
+            forms += [form for each in self._more for form in each._all_forms()]  # noqa: SLF001
+            # No rest of a longer one remains.
+            self._forms = sorted(forms, key=lambda form: len(form.reveal()), reverse=True)
         return self._forms
 
 
@@ -201,10 +210,9 @@ def _unescaped(text: str) -> Iterator[str]:
         yield unquote_plus(text)
 
 
-def _forms(values: Iterable[SecretValue]) -> list[str]:
-    """Return all spellings of the secrets, longest first so that no rest of one remains."""
-    parts = {part for value in values for part in _parts(value.reveal())}
-    forms = {form for part in parts for form in _spellings(part)}
+def _forms(text: str) -> list[str]:
+    """Return all spellings of a secret, the longest first."""
+    forms = {form for part in {*_parts(text)} for form in _spellings(part)}
     forms.discard("")
     return sorted(forms, key=len, reverse=True)
 

@@ -93,11 +93,12 @@ class Values:
         return self.found == other.found
 
     def fill(self, texts: Mapping[str, str]) -> dict[str, SecretValue]:
-        """Return each template filled, as a secret."""
-        return {
-            name: SecretValue(place.json_value(parse(text), self.lookup))
-            for name, text in texts.items()
-        }
+        """Return each template filled, as a secret; one that is a secret alone is that secret."""
+        return {name: self._filled(parse(text)) for name, text in texts.items()}
+
+    def _filled(self, template: Template) -> SecretValue:
+        filled = SecretValue(place.json_value(template, self.lookup))
+        return next((value for value in self.found.values() if value == filled), filled)
 
 
 _NUMBER = re.compile(r"-?[0-9.eE+-]+|true|false|null")

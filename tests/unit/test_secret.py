@@ -188,7 +188,7 @@ MAY_REVEAL = {
     "webhook_storage.secret:Redactor.found_in",
     "webhook_storage.secret:Redactor.redact",
     "webhook_storage.secret:SecretValue.__eq__",
-    "webhook_storage.secret:_forms",
+    "webhook_storage.secret:SecretValue.forms",
     "webhook_storage.values:Values.lookup",
     "webhook_storage.values:_mark",
     "webhook_storage.values:ask",

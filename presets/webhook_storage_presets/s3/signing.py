@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from webhook_storage import origin
 from webhook_storage.auth import AuthModel, SecretText
 from webhook_storage.contracts import Access, Exchange, Request, Wanted, WireRequest, Work
 from webhook_storage.errors import AuthenticationError, MissingExtraError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY = hashlib.sha256().hexdigest()
 
-_SIGNED = ("content-md5", "content-type", "if-match", "if-none-match", "range")
+_SIGNED = ("content-md5", "content-type", "host", "if-match", "if-none-match", "range")
 """Headers that are signed, with ``Host`` and all of AWS; not what a proxy may change."""
 
 _LIFETIME = 300.0
@@ -116,16 +117,21 @@ def _signed(
     credentials = botocore.credentials.Credentials(
         secrets["id"], secrets["key"], secrets.get("token") or None
     )
-    given = {
-        name: value
-        for name, value in wire.headers
-        if name.lower() in _SIGNED or name.lower().startswith("x-amz-") or name.lower() == "host"
-    }
+    given = {"host": _host(wire.url)}  # as it is sent, unless a header says another one
+    for name, value in wire.headers:
+        lower = name.lower()
+        if lower in _SIGNED or lower.startswith("x-amz-"):
+            given[lower] = value
     request = botocore.awsrequest.AWSRequest(method=wire.method, url=wire.url, headers=given)
     kind = _signer(s3=service == "s3")
     kind(credentials, service, region, digest).add_auth(request)
     wanted = {"authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"}
     return {name: value for name, value in request.headers.items() if name.lower() in wanted}
+
+
+def _host(url: str) -> str:
+    """Return host and port as a Host header has them."""
+    return origin.host(url).removesuffix(":443" if url.startswith("https:") else ":80")
 
 
 @cache

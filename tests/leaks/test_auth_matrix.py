@@ -46,6 +46,9 @@ KINDS: dict[str, Make] = {
     "aws_sigv4": lambda _: {
         "region": "r", "access_key_id": "${S}", "secret_access_key": "${K}"
     },
+    "aws_sigv4 in the URL": lambda _: {
+        "region": "r", "place": "query", "access_key_id": "${S}", "secret_access_key": "${K}"
+    },
     "azure_sas": lambda _: {"sas": "sv=2024-11-04&sig=${S}"},
     "azure_shared_key": lambda _: {"account": "acct", "account_key": "${K}"},
     "azure_shared_key of a connection string": lambda url: {

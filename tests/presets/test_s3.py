@@ -143,6 +143,18 @@ class TestOnSwift(PresetSuite):
         return on_swift.case()
 
 
+class TestBySignedUrls(PresetSuite):
+    """The same, with the signature in the URL, where no body is signed."""
+
+    @pytest.fixture
+    def case(self, on_swift: Service) -> PresetCase:
+        """Swift looks at those too."""
+        storage = on_swift.storage(presigned=True)
+        parted = on_swift.storage(presigned=True, multipart_above=PART, part_size=PART)
+        elsewhere = on_swift.storage(presigned=True, bucket="nobody-has-made-this")
+        return on_swift.case(storage=storage, parted=parted, elsewhere=elsewhere)
+
+
 class TestOnRclone(PresetSuite):
     """The whole contract, on folders of a directory."""
 

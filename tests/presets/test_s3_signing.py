@@ -95,6 +95,29 @@ def test_a_session_token_without_the_body() -> None:
     assert signed(wire, secrets, sign_payload=False).endswith(signature)
 
 
+def test_a_signed_url() -> None:
+    """Nothing but the host is signed beside it, and no header is added."""
+    wire = request("GET", f"{EXAMPLE}/flows/a%20b.bin")
+    auth = AwsSigV4(region="us-east-1", place="query", lifetime=900)
+    sent = auth.sign(wire, Access(secrets=SECRETS))
+    signature = "642bc4cd6914188c858d80e99e069821f3a06238197841abec6ee427396a7baa"
+    assert sent.url.endswith(
+        f"&X-Amz-Expires=900&X-Amz-SignedHeaders=host&X-Amz-Signature={signature}"
+    )
+    assert (wire.headers, [signature], "") == (
+        sent.headers, [*auth.signatures(sent)], auth.header_name()
+    )  # fmt: skip
+
+
+def test_a_signed_url_has_the_query_and_the_token() -> None:
+    """What was asked for comes first, and a blank in it is no plus sign."""
+    wire = request("GET", f"{EXAMPLE}/?list-type=2&prefix=a+b", ("x-amz-meta-a", "b"))
+    secrets = {**SECRETS, "token": SecretValue("TOKEN/123=")}
+    url = AwsSigV4(region="us-east-1", place="query").sign(wire, Access(secrets=secrets)).url
+    assert url.startswith(f"{EXAMPLE}/?list-type=2&prefix=a%20b&X-Amz-Algorithm=AWS4-HMAC-SHA256&")
+    assert "&X-Amz-SignedHeaders=host%3Bx-amz-meta-a&X-Amz-Security-Token=TOKEN%2F123%3D&" in url
+
+
 def test_another_service() -> None:
     """What is not S3 is signed as AWS wants it there."""
     text = b'{"repositoryName":"r","filePath":"f.py"}'

@@ -110,7 +110,9 @@ class S3(Definition):
     def _upload_parts(
         self, api: Api, body: Body, facts: Facts, options: StoreOptions
     ) -> Exchange[Finished]:
-        upload = S3Upload(api, facts, options, compares=self._profile.compares)
+        upload = S3Upload(
+            api, facts, options, compares=self._profile.compares and not self.presigned
+        )
         size = part_size_for(body.size, self.part_size, 1, MOST_PARTS, self._profile.largest_part)
         return (
             yield from in_parts(

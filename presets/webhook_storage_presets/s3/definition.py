@@ -65,6 +65,11 @@ class Definition(Storage):
     aws_profile: str | None = Field(
         None, description="Profile of the shared files, for botocore's chain."
     )
+    presigned: bool = Field(
+        default=False,
+        description="Whether the signature is in the URL and not in a header, for what stands in "
+        "between and wants that header for itself; the body is not signed then.",
+    )
     anonymous: bool = Field(default=False, description="Whether nobody signs, for public buckets.")
     conditional_writes: bool | None = Field(
         None, description="Whether the service holds conditions; by default as its profile says."
@@ -162,6 +167,7 @@ class Definition(Storage):
             secret_access_key=self.secret_access_key,
             session_token=self.session_token,
             aws_profile=self.aws_profile,
+            place="query" if self.presigned else "header",
         )
 
     @property

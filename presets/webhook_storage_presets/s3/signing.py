@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,7 @@ from webhook_storage.errors import AuthenticationError, MissingExtraError
 from webhook_storage.secret import SecretValue, silenced_logs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Self
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -26,6 +27,9 @@ EMPTY = hashlib.sha256().hexdigest()
 
 _SIGNED = ("content-md5", "content-type", "host", "if-match", "if-none-match", "range")
 """Headers that are signed, with ``Host`` and all of AWS; not what a proxy may change."""
+
+_SIGNATURE = "X-Amz-Signature"
+"""The last parameter of a signed URL."""
 
 _LIFETIME = 300.0
 """Seconds after which the chain is asked again; botocore itself renews what it holds earlier."""
@@ -65,6 +69,14 @@ class AwsSigV4(AuthModel):
         default=True,
         description="Whether the body's SHA-256 is signed too; over http it always is.",
     )
+    place: Literal["header", "query"] = Field(
+        "header",
+        description="Whether the signature is in a header, or in the URL as in a presigned one, "
+        "where the body is not signed.",
+    )
+    lifetime: Annotated[int, Field(ge=1, le=604_800)] = Field(
+        300, description="Seconds for which a signature in the URL is good."
+    )
 
     @model_validator(mode="after")
     def _check_pair(self) -> Self:
@@ -87,14 +99,34 @@ class AwsSigV4(AuthModel):
         secrets: dict[str, SecretValue] = yield Wanted(wanted)
         return Access(secrets=secrets)
 
+    def header_name(self) -> str:
+        """Return the header that says who sends it, empty where the URL does."""
+        return "Authorization" if self.place == "header" else ""
+
     def sign(self, wire: WireRequest, access: Access) -> WireRequest:
         """Add the signature, the date and what else is signed."""
-        digest = self._digest(wire)
+        digest = self._digest(wire) if self.place == "header" else ""
         # AWS reads a plus sign in a query as itself when it signs, and we write it for a blank.
         path, mark, query = wire.url.partition("?")
         wire = wire.changed(url=f"{path}{mark}{query.replace('+', '%20')}")
         with silenced_logs():
+            if self.place == "query":
+                return wire.changed(url=self._signed_url(wire, access))
             return wire.with_headers(_signed(wire, access, digest, self.region, self.service))
+
+    def signatures(self, wire: WireRequest) -> Iterable[str]:
+        """Return the signature, wherever it is."""
+        if self.place == "header":
+            return super().signatures(wire)
+        return [wire.url.rpartition(f"&{_SIGNATURE}=")[2]]
+
+    def _signed_url(self, wire: WireRequest, access: Access) -> str:
+        botocore = _botocore()
+        auth = botocore.auth
+        kind = auth.S3SigV4QueryAuth if self.service == "s3" else auth.SigV4QueryAuth
+        request = _request(wire)
+        kind(_credentials(access), self.service, self.region, self.lifetime).add_auth(request)
+        return str(request.url)
 
     def refused(self, status: int, body: bytes) -> bool:
         """Tell whether other credentials may be taken: temporary ones end with 400 or 403."""
@@ -112,21 +144,28 @@ def _signed(
     wire: WireRequest, access: Access, digest: str, region: str, service: str
 ) -> dict[str, str]:
     """Return the headers that make a request a signed one."""
-    botocore = _botocore()
+    request = _request(wire)
+    kind = _signer(s3=service == "s3")
+    kind(_credentials(access), service, region, digest).add_auth(request)
+    wanted = {"authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"}
+    return {name: value for name, value in request.headers.items() if name.lower() in wanted}
+
+
+def _credentials(access: Access) -> Any:
+    """Return the credentials as botocore has them."""
     secrets = {name: value.reveal() for name, value in access.secrets.items()}
-    credentials = botocore.credentials.Credentials(
-        secrets["id"], secrets["key"], secrets.get("token") or None
-    )
+    token = secrets.get("token") or None
+    return _botocore().credentials.Credentials(secrets["id"], secrets["key"], token)
+
+
+def _request(wire: WireRequest) -> Any:
+    """Return the request as botocore has it, with the headers that are signed."""
     given = {"host": _host(wire.url)}  # as it is sent, unless a header says another one
     for name, value in wire.headers:
         lower = name.lower()
         if lower in _SIGNED or lower.startswith("x-amz-"):
             given[lower] = value
-    request = botocore.awsrequest.AWSRequest(method=wire.method, url=wire.url, headers=given)
-    kind = _signer(s3=service == "s3")
-    kind(credentials, service, region, digest).add_auth(request)
-    wanted = {"authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"}
-    return {name: value for name, value in request.headers.items() if name.lower() in wanted}
+    return _botocore().awsrequest.AWSRequest(method=wire.method, url=wire.url, headers=given)
 
 
 def _host(url: str) -> str:

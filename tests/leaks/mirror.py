@@ -18,7 +18,7 @@ _MADE = (
     re.compile(r"^authorization: SharedKey \w+:(\S+)", re.MULTILINE),
     re.compile(r"^authorization: Digest .*response=\"(\w+)\"", re.MULTILINE),
     re.compile(r"^x-(?:auth-token|api-key): (\S+)", re.MULTILINE),
-    re.compile(r"[?&](?:temp_url_sig|sig|api_key|upload_id)=([^&\s]+)"),
+    re.compile(r"[?&](?:temp_url_sig|sig|api_key|upload_id|X-Amz-Signature)=([^&\s]+)"),
 )
 
 

@@ -48,6 +48,7 @@ from webhook_storage.logins import Logins
 from webhook_storage.origin import origin
 from webhook_storage.pace import Pace
 from webhook_storage.preview import Preview, preview
+from webhook_storage.progress import Progress
 from webhook_storage.redirect import next_hop
 from webhook_storage.render import render, templates
 from webhook_storage.resolution import Resolution
@@ -62,8 +63,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from webhook_storage.contracts import Resolver
-    from webhook_storage.download import Download
     from webhook_storage.network import Network
+    from webhook_storage.progress import Tell
     from webhook_storage.retry import RetryPolicy
 
 T = TypeVar("T")
@@ -181,26 +182,39 @@ class Sender:
                     self._resolution = said.resolution()
         return self._resolution
 
-    def run(self, exchange: Exchange[T], *, retry: RetryPolicy | None = None) -> T:
+    def run(
+        self,
+        exchange: Exchange[T],
+        *,
+        retry: RetryPolicy | None = None,
+        progress: Tell | None = None,
+    ) -> T:
         """Carry an operation out and return its result.
 
         Args:
             exchange: What it sends, and what it makes of the answers.
             retry: When to send again in this operation, where that is to differ.
+            progress: Gets how many bytes of an artifact were sent so far, see `Storage.put`.
 
         Raises:
             WebhookStorageError: One of its kinds, with nothing in it that a placeholder stood for.
         """
         try:
-            return perform(self._converse(exchange, Course(retry or self.retry)))
+            return perform(self._converse(exchange, self._course(retry, progress)))
         except BaseException as error:  # noqa: BLE001 - nothing may leave as it is
             failure = presentable(error)
         raise failure
 
-    async def arun(self, exchange: Exchange[T], *, retry: RetryPolicy | None = None) -> T:
+    async def arun(
+        self,
+        exchange: Exchange[T],
+        *,
+        retry: RetryPolicy | None = None,
+        progress: Tell | None = None,
+    ) -> T:
         """Do the same without blocking the event loop."""
         try:
-            return await aperform(self._converse(exchange, Course(retry or self.retry)))
+            return await aperform(self._converse(exchange, self._course(retry, progress)))
         except BaseException as error:  # noqa: BLE001 - nothing may leave as it is
             failure = presentable(error)
         raise failure
@@ -235,6 +249,9 @@ class Sender:
     def _said(self) -> config.Config:
         """What the configuration of the process says; it is read once, and only when needed."""
         return config.load()
+
+    def _course(self, retry: RetryPolicy | None, progress: Tell | None) -> Course:
+        return Course(retry or self.retry, None if progress is None else Progress(progress))
 
     def _converse(self, exchange: Exchange[T], course: Course) -> Steps[T]:
         """Drive the exchange: what it yields is fulfilled, what fails is told to it."""
@@ -332,7 +349,7 @@ class Sender:
             request.body.complete = False
         tries.begin()
         try:
-            outcome = yield from self._attempt(request, filling, course, tries.download)
+            outcome = yield from self._attempt(request, filling, course, tries)
         except WebhookStorageError as error:
             tries.fail(error)
             raise
@@ -392,7 +409,7 @@ class Sender:
         return None if newer.same_as(filling) else newer
 
     def _attempt(
-        self, request: Request, filling: _Filling, course: Course, download: Download | None
+        self, request: Request, filling: _Filling, course: Course, tries: Tries
     ) -> Steps[Reply | TransportError]:
         """Send once, through all redirects that may be followed."""
         if course.deadline is not None and not course.deadline.remaining():
@@ -400,7 +417,7 @@ class Sender:
         first = render(request, filling.values.lookup)
         self._check_hosts(request, first, (*course.wanted, *filling.access.made_with))
         wire: WireRequest | None = first
-        hops = 0
+        download, hops = tries.download, 0
         while wire is not None:
             self._check_network(request, wire)
             place = _place_of(wire.url)
@@ -413,7 +430,7 @@ class Sender:
                 deadline=course.deadline,
             )
             sent = wire.changed(headers=[*wire.headers, *rest]) if rest else wire
-            sent = course.timed((yield from filling.signed(sent, course)))
+            sent = tries.counted(course.timed((yield from filling.signed(sent, course))))
             try:
                 reply = yield Sending(self._transport(sent), sent, receiver, course.redactor)
             except WebhookStorageError as error:

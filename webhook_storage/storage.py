@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from webhook_storage.bulk import BulkOptions, PutOptions, Report, Sources
     from webhook_storage.contracts import Exchange
+    from webhook_storage.progress import Tell
     from webhook_storage.receipt import Receipt, Stat
 
 __all__ = ["Names", "Operation", "Storage", "Verify", "cannot_hold"]
@@ -56,6 +57,7 @@ class Storage(Operations):
         if_unchanged: Receipt | str | None = None,
         verify: Verify | None = None,
         resume: str | Path | None = None,
+        progress: Tell | None = None,
     ) -> Receipt:
         """Store bytes as they are.
 
@@ -70,6 +72,9 @@ class Storage(Operations):
             resume: File that keeps how far an upload in parts has come, so that another process can
                 carry on; it is removed when all is stored. It may hold what the service calls the
                 upload by, which is enough to go on with it, so it is readable by its owner only.
+            progress: Gets how many bytes were sent so far, after each piece, in the thread that
+                sends. When a part is sent again that is less than before; what an earlier process
+                has sent is not in it. It must not raise.
 
         Returns:
             The receipt. Give it to `get` in place of the key to have the digest compared.
@@ -84,7 +89,7 @@ class Storage(Operations):
         exchange = self.put_exchange(
             as_body(source), self._key_of(source, key), options, verify, resume
         )
-        return current_sender().run(exchange)
+        return current_sender().run(exchange, progress=progress)
 
     async def aput(
         self,
@@ -95,12 +100,13 @@ class Storage(Operations):
         if_unchanged: Receipt | str | None = None,
         verify: Verify | None = None,
         resume: str | Path | None = None,
+        progress: Tell | None = None,
     ) -> Receipt:
         """Do as `put` does, without blocking the event loop."""
         options = store_options(if_absent, if_unchanged)
         body, key = await asyncio.to_thread(as_body, source), self._key_of(source, key)
         exchange = self.put_exchange(body, key, options, verify, resume)
-        return await current_sender().arun(exchange)
+        return await current_sender().arun(exchange, progress=progress)
 
     def get(self, key: str | Receipt | None = None, *, max_bytes: int | None = None) -> bytes:
         """Return an artifact's bytes.

@@ -15,6 +15,7 @@ from webhook_storage.download import Download
 from webhook_storage.effects import Waiting
 from webhook_storage.errors import ConnectError, ResponseError, WebhookStorageError
 from webhook_storage.origin import target
+from webhook_storage.progress import Counter, Progress
 from webhook_storage.retry import IDEMPOTENT_METHODS, RETRY_STATUSES, parse_retry_after
 from webhook_storage.secret import Redactor, SecretValue
 
@@ -46,15 +47,17 @@ class Course:
         redactor: Takes these, and the URLs of its uploads, out of text.
         wanted: The secrets that the exchange has got for itself, with their values.
         taken: All secrets that it has taken, those in its requests too.
+        progress: Counts what is sent of the artifact; None when nobody watches.
     """
 
     __slots__ = (
-        "_known", "_lock", "_made", "_uploads", "deadline", "policy", "redactor", "secrets",
-        "taken", "wanted",
+        "_known", "_lock", "_made", "_uploads", "deadline", "policy", "progress", "redactor",
+        "secrets", "taken", "wanted",
     )  # fmt: skip
 
-    def __init__(self, policy: RetryPolicy) -> None:
+    def __init__(self, policy: RetryPolicy, progress: Progress | None = None) -> None:
         self.policy = policy
+        self.progress = progress
         self.deadline = None if policy.total is None else Deadline(policy.total)
         self.secrets = self.redactor = Redactor()
         self.wanted: dict[Reference, SecretValue] = {}
@@ -158,8 +161,8 @@ class Tries:
     """
 
     __slots__ = (
-        "_course", "_pace", "_renewed_at", "_request", "_since", "_stalled", "download", "history",
-        "started",
+        "_counter", "_course", "_pace", "_renewed_at", "_request", "_since", "_stalled", "download",
+        "history", "started",
     )  # fmt: skip
 
     def __init__(self, request: Request, course: Course, pace: Pace) -> None:
@@ -171,6 +174,14 @@ class Tries:
         self._renewed_at: int | None = None
         self.history: list[str] = []
         self.download = None if request.sink is None else Download(request.sink)
+        progress = None if request.body is None else course.progress
+        self._counter = None if progress is None else Counter(progress)
+
+    def counted(self, wire: WireRequest) -> WireRequest:
+        """Return a request whose body counts as progress, where somebody watches."""
+        if self._counter is None or wire.body is None:
+            return wire
+        return wire.changed(body=self._counter.watch(wire.body))
 
     @property
     def position(self) -> int:

@@ -260,3 +260,15 @@ def test_a_source_that_changes_before_it_is_sent_again_is_refused(
         assert (2, []) == (len(on_swift.gate.sizes("PUT")), storage.list())
     assert isinstance(error, IntegrityError)
     assert "PUT" in str(error)
+
+
+@modes
+def test_progress_of_an_upload_in_parts(mode: Mode, on_swift: Service) -> None:
+    """Several threads send, and each part that fails counts no longer when it is sent again."""
+    storage = on_swift.storage(multipart_above=PART, part_size=PART)
+    told: list[int] = []
+    on_swift.trouble(503)
+    with mode.sending(dict(on_swift.secrets), attempts=2):
+        mode.call(storage, "put", os.urandom(3 * PART + 5), "a", progress=told.append)
+    assert 3 * PART + 5 == told[-1]
+    assert sorted(told) != told

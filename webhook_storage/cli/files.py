@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from webhook_storage.cli.report import Watched
+from webhook_storage.cli.report import sending
 from webhook_storage.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def put(
         raise ConfigurationError(message, hint="give the path of an existing file, or -")
     if key is None and "artifact.key" in storage.naming_facts():
         key = file.name
-    with file.open("rb"), Watched(file) as source:  # opened here, so that a refusal is told as such
-        return storage.put(source, key, **wanted)
+    with file.open("rb"), sending(file) as progress:  # opened, so that a refusal is told as such
+        return storage.put(file, key, progress=progress, **wanted)
 
 
 def read_receipt(path: Path, key: str | None) -> Receipt:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, TextIO
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
 from webhook_storage.errors import (
     ConfigurationError,
@@ -20,7 +20,7 @@ from webhook_storage.errors import (
 from webhook_storage.leaving import presentable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 FAILED = 1
@@ -133,34 +133,24 @@ _COLOURS = {
 }
 
 
-class Watched:
-    """A file that shows on standard error how much of it was read.
+@contextmanager
+def sending(path: Path) -> Iterator[Callable[[int], object] | None]:
+    """Show on standard error how much of a file was sent while the ``with`` block runs.
 
-    Args:
-        path: The file.
+    Yields:
+        What is to be told how many bytes were sent; None when nobody watches, or it is small.
     """
+    size = path.stat().st_size
+    if not sys.stderr.isatty() or size < LARGE:
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415 - for a terminal only
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn  # noqa: PLC0415
 
-    def __init__(self, path: Path) -> None:
-        """Open nothing yet."""
-        self._path = path
-
-    def __enter__(self) -> Path | IO[bytes]:
-        """Return the path as it is when nobody watches, or when it is small."""
-        self._stack = ExitStack()
-        if not sys.stderr.isatty() or self._path.stat().st_size < LARGE:
-            return self._path
-        from rich.console import Console  # noqa: PLC0415 - for a terminal only
-        from rich.progress import open as watch  # noqa: PLC0415
-
-        console = Console(stderr=True)
-        watched = watch(
-            self._path, "rb", description=self._path.name, console=console, transient=True
-        )
-        return self._stack.enter_context(watched)
-
-    def __exit__(self, *exception: object) -> None:
-        """Close the file and take the bar away."""
-        self._stack.close()
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(path.name, total=size)
+        yield lambda sent: bar.update(task, completed=sent)
 
 
 def _say(word: str, text: str, style: str) -> None:

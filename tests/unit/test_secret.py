@@ -201,7 +201,7 @@ MAY_REVEAL = {
     "webhook_storage_presets.azure.signing:_is_key",
     "webhook_storage_presets.gcs.auth:Google.sign",
     "webhook_storage_presets.gcs.auth:_own",
-    "webhook_storage_presets.s3.signing:_signed",
+    "webhook_storage_presets.s3.signing:_credentials",
     "webhook_storage_presets.swift.auth:_Token.sign",
     "webhook_storage_resolvers.azure:AzureResolver._ask",
     "webhook_storage_resolvers.http.credentials:fill_headers",

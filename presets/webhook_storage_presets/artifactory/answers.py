@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from webhook_storage import document
 from webhook_storage.answer import header, number
@@ -25,6 +25,7 @@ from webhook_storage.errors import (
 )
 from webhook_storage.receipt import Stat
 from webhook_storage_presets import strangers
+from webhook_storage_presets.meaning import Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,68 +49,60 @@ unechoed = partial(strangers.unechoed, hint=WANTED)
 """Returns texts of an answer that may be handed out."""
 
 
-class _Meaning(NamedTuple):
-    """What an answer says."""
-
-    kind: type[WebhookStorageError]
-    words: str
-    hint: str
-
-
-_FORBIDDEN = _Meaning(
+_FORBIDDEN = Meaning(
     PermissionDeniedError,
     "the credential may not do this there",
     "may it deploy to the repository, and do the repository's patterns take the path?",
 )
-_NO_OVERWRITE = _Meaning(
+_NO_OVERWRITE = Meaning(
     PermissionDeniedError,
     "it is there already, and the credential may not replace it",
     "store under another key, or get the permission to delete and overwrite",
 )
-_NO_FILE = _Meaning(
+_NO_FILE = Meaning(
     ObjectNotFoundError,
     "there is no such file",
     "is it stored, and are repository and key right? What a credential may not see can be missing",
 )
-NO_REPOSITORY = _Meaning(
+NO_REPOSITORY = Meaning(
     ResponseError,
     "there is no such repository",
     "are url and repository right? The url ends with /artifactory, and what a credential may not "
     "see can be missing",
 )
-_ALTERED_THERE = _Meaning(
+_ALTERED_THERE = Meaning(
     IntegrityError, "other bytes came than were sent, and nothing was stored", _ALTERED
 )
 _BY_STATUS = {
-    400: _Meaning(
+    400: Meaning(
         ResponseError,
         "Artifactory does not take it",
         "has the key or a property a character that it refuses, or is the repository a remote one?",
     ),
-    401: _Meaning(
+    401: Meaning(
         AuthenticationError,
         "the credential is missing, wrong or expired",
         "is it what auth says, a token as bearer, user and password as basic, or an API key?",
     ),
     403: _FORBIDDEN,
     404: _NO_FILE,
-    405: _Meaning(
+    405: Meaning(
         ResponseError,
         "nothing can be stored there",
         "name a local repository: a remote one takes nothing, a virtual one only by its default",
     ),
-    409: _Meaning(
+    409: Meaning(
         ConflictError,
         "the repository has a policy against it",
         "which releases and snapshots does it take, and which checksums?",
     ),
-    413: _Meaning(
+    413: Meaning(
         TooLargeError,
         "it is too large for one request",
         "raise the limit of the proxy before Artifactory, or that of the repository",
     ),
 }
-NO_LIST = _Meaning(
+NO_LIST = Meaning(
     ResponseError,
     "Artifactory does not list files",
     "a list of files is a part of Artifactory Pro; the other operations do without",
@@ -117,7 +110,7 @@ NO_LIST = _Meaning(
 
 
 def refusal(
-    request: Request, response: Response, meaning: _Meaning | None = None
+    request: Request, response: Response, meaning: Meaning | None = None
 ) -> WebhookStorageError:
     """Return the error for an answer.
 
@@ -127,17 +120,11 @@ def refusal(
         meaning: What it says here, where status and message do not tell.
     """
     meaning = meaning or _meaning(request, response)
-    message = f"{request.method} {request.url} answered {response.status}: {meaning.words}"
-    if issubclass(meaning.kind, ResponseError):
-        error = meaning.kind(
-            message, status=response.status, attempts=response.attempts, hint=meaning.hint
-        )
-        error.history = response.history
-        return error
-    return meaning.kind(message, hint=meaning.hint)
+    message = f"{request.method} {request.url} answered {response.status}"
+    return meaning.error(message, response)
 
 
-def _meaning(request: Request, response: Response) -> _Meaning:
+def _meaning(request: Request, response: Response) -> Meaning:
     said = _messages(response)
     if request.method != "PUT":
         return _BY_STATUS[response.status]

@@ -10,13 +10,12 @@ import re
 import time
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from webhook_storage import markup
 from webhook_storage.errors import (
     AuthenticationError,
     ConflictError,
-    IntegrityError,
     ObjectExistsError,
     ObjectNotFoundError,
     PermissionDeniedError,
@@ -25,6 +24,7 @@ from webhook_storage.errors import (
     WebhookStorageError,
 )
 from webhook_storage_presets import strangers
+from webhook_storage_presets.meaning import ALTERED, Meaning
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -49,75 +49,62 @@ unechoed = partial(strangers.unechoed, hint=WANTED)
 """Returns texts of an answer that may be handed out."""
 
 
-class _Meaning(NamedTuple):
-    """What a code says."""
-
-    kind: type[WebhookStorageError]
-    words: str
-    hint: str
-
-
-_ALTERED = _Meaning(
-    IntegrityError,
-    "other bytes came than were sent, and nothing was stored",
-    "something on the way alters bytes; try again",
-)
-_UNAUTHENTICATED = _Meaning(
+_UNAUTHENTICATED = Meaning(
     AuthenticationError,
     "the service does not take the signature or the token",
     "is the key, the connection string or the SAS that of this account, and not expired? A proxy "
     "that changes a request breaks its signature",
 )
-_CLOCK = _Meaning(
+_CLOCK = Meaning(
     AuthenticationError,
     "the clock here and that of the service differ by more than 15 minutes",
     "set the clock of this machine",
 )
-_FORBIDDEN = _Meaning(
+_FORBIDDEN = Meaning(
     PermissionDeniedError,
     "the credential may not do this there",
     "Entra wants a role for data, such as Storage Blob Data Contributor, and a SAS its "
     "permissions: r read, c create, w write, d delete, l list",
 )
-_MISSING = _Meaning(
+_MISSING = Meaning(
     ObjectNotFoundError, "there is no such blob", "is it stored, and is the key right?"
 )
-_CHANGED = _Meaning(
+_CHANGED = Meaning(
     ConflictError,
     "it is no longer the version that was to be replaced",
     "fetch it, and decide which one to keep",
 )
-_EXISTS = _Meaning(
+_EXISTS = Meaning(
     ObjectExistsError,
     "it is there already, and was not to be replaced",
     "store under another key, or without if_absent",
 )
-_LEASED = _Meaning(
+_LEASED = Meaning(
     ConflictError, "somebody holds a lease on it", "break the lease, or wait until it ends"
 )
-_BLOCKS = _Meaning(
+_BLOCKS = Meaning(
     ConflictError,
     "the blocks that were sent are not those that are there",
     "something else stores under this key at the same time, or left blocks of another kind; store "
     "it under another key, or delete it first",
 )
-_IMMUTABLE = _Meaning(
+_IMMUTABLE = Meaning(
     PermissionDeniedError,
     "a policy of the container keeps it as it is",
     "store under another key, or wait until the policy ends",
 )
-_TOO_LARGE = _Meaning(
+_TOO_LARGE = Meaning(
     TooLargeError, "it is too large for one request", "lower blocks_above or part_size"
 )
 _MEANINGS = {
-    "AccountIsDisabled": _Meaning(
+    "AccountIsDisabled": Meaning(
         PermissionDeniedError, "the account is disabled", "enable it in the portal"
     ),
-    "AccountRequiresHttps": _Meaning(
+    "AccountRequiresHttps": Meaning(
         ResponseError, "the account takes https only", "give an endpoint with https"
     ),
     "AuthenticationFailed": _UNAUTHENTICATED,
-    "AuthorizationFailure": _Meaning(
+    "AuthorizationFailure": Meaning(
         PermissionDeniedError,
         "the credential may not do this there, or not from this network",
         "is the account's key right, does the account's firewall let this machine in, and does "
@@ -127,83 +114,83 @@ _MEANINGS = {
     "AuthorizationProtocolMismatch": _FORBIDDEN,
     "AuthorizationResourceTypeMismatch": _FORBIDDEN,
     "AuthorizationServiceMismatch": _FORBIDDEN,
-    "AuthorizationSourceIPMismatch": _Meaning(
+    "AuthorizationSourceIPMismatch": Meaning(
         PermissionDeniedError, "the SAS is for another network", "get one for this machine"
     ),
     "BlobAlreadyExists": _EXISTS,
-    "BlobArchived": _Meaning(
+    "BlobArchived": Meaning(
         PermissionDeniedError,
         "the blob is archived, and cannot be read",
         "set its access tier to Hot or Cool, and wait some hours",
     ),
-    "BlobBeingRehydrated": _Meaning(
+    "BlobBeingRehydrated": Meaning(
         PermissionDeniedError,
         "the blob is on its way out of the archive",
         "try again in some hours",
     ),
     "BlobImmutableDueToPolicy": _IMMUTABLE,
     "BlobNotFound": _MISSING,
-    "BlockCountExceedsLimit": _Meaning(
+    "BlockCountExceedsLimit": Meaning(
         TooLargeError, "it has more blocks than a blob can", "raise part_size"
     ),
     "ConditionNotMet": _CHANGED,
-    "ContainerBeingDeleted": _Meaning(
+    "ContainerBeingDeleted": Meaning(
         ConflictError, "the container is being deleted", "wait, and make it anew"
     ),
-    "ContainerDisabled": _Meaning(
+    "ContainerDisabled": Meaning(
         PermissionDeniedError, "the container is disabled", "ask who runs the account"
     ),
-    "ContainerNotFound": _Meaning(
+    "ContainerNotFound": Meaning(
         ResponseError,
         "there is no such container",
         "are container and account right, and is it made?",
     ),
     "InvalidAuthenticationInfo": _UNAUTHENTICATED,
     "InvalidBlobOrBlock": _BLOCKS,
-    "InvalidBlobType": _Meaning(
+    "InvalidBlobType": Meaning(
         ConflictError,
         "there is a blob of another type, which pages or appended blocks make",
         "delete it, or store under another key",
     ),
     "InvalidBlockList": _BLOCKS,
-    "InvalidMd5": _ALTERED,
-    "InvalidResourceName": _Meaning(
+    "InvalidMd5": ALTERED,
+    "InvalidResourceName": Meaning(
         ResponseError,
         "the name of the container or the blob is none",
         "a container has 3 to 63 lower-case letters, digits and hyphens, a key 1,024 characters",
     ),
-    "KeyBasedAuthenticationNotPermitted": _Meaning(
+    "KeyBasedAuthenticationNotPermitted": Meaning(
         PermissionDeniedError, "the account takes no keys", "leave the key out, and use Entra"
     ),
     "LeaseAlreadyPresent": _LEASED,
     "LeaseIdMissing": _LEASED,
-    "Md5Mismatch": _ALTERED,
-    "NoAuthenticationInformation": _Meaning(
+    "Md5Mismatch": ALTERED,
+    "NoAuthenticationInformation": Meaning(
         AuthenticationError, "it wants to know who asks", "give a credential"
     ),
-    "OutOfRangeInput": _Meaning(
+    "OutOfRangeInput": Meaning(
         ResponseError,
         "a part of the request is too long or too short",
         "a container has 3 to 63 characters, and a key at most 1,024",
     ),
-    "PublicAccessNotPermitted": _Meaning(
+    "PublicAccessNotPermitted": Meaning(
         PermissionDeniedError, "the account is not public", "give a credential"
     ),
     "RequestBodyTooLarge": _TOO_LARGE,
-    "ResourceNotFound": _Meaning(
+    "ResourceNotFound": Meaning(
         ResponseError,
         "there is nothing that this credential may see",
         "without a credential a container that is not public looks like none at all",
     ),
-    "SnapshotsPresent": _Meaning(
+    "SnapshotsPresent": Meaning(
         ConflictError, "the blob has snapshots", "delete those first, they would be lost with it"
     ),
-    "UnauthorizedBlobOverwrite": _Meaning(
+    "UnauthorizedBlobOverwrite": Meaning(
         PermissionDeniedError,
         "it is there already, and the SAS may only create",
         "store under another key, or get a SAS with the permission w",
     ),
-    "UnsupportedHeader": _Meaning(
+    "UnsupportedHeader": Meaning(
         ResponseError, "the service does not know a part of the request", "what is not as usual?"
     ),
 }
@@ -211,11 +198,11 @@ _BY_STATUS = {
     401: _UNAUTHENTICATED,
     403: _FORBIDDEN,
     404: _MISSING,
-    409: _Meaning(ConflictError, "it is in another state", "what does the code say?"),
+    409: Meaning(ConflictError, "it is in another state", "what does the code say?"),
     412: _CHANGED,
     413: _TOO_LARGE,
 }
-_OTHER = _Meaning(ResponseError, "the service does not take it", "what does the code say?")
+_OTHER = Meaning(ResponseError, "the service does not take it", "what does the code say?")
 
 
 def code_of(response: Response) -> str:
@@ -253,14 +240,8 @@ def refusal(request: Request, response: Response, *, created: bool = False) -> W
     if meaning is _UNAUTHENTICATED and _is_skewed(response.headers.get("date", "")):
         meaning = _CLOCK
     reason = f" ({code})" if code else ""
-    message = f"{request.method} {request.url} answered {response.status}{reason}: {meaning.words}"
-    if not issubclass(meaning.kind, ResponseError):
-        return meaning.kind(message, hint=meaning.hint)
-    error = meaning.kind(
-        message, status=response.status, attempts=response.attempts, hint=meaning.hint
-    )
-    error.history = response.history
-    return error
+    message = f"{request.method} {request.url} answered {response.status}{reason}"
+    return meaning.error(message, response)
 
 
 def _is_skewed(date: str) -> bool:

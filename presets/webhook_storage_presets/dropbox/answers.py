@@ -23,6 +23,7 @@ from webhook_storage.errors import (
     WebhookStorageError,
 )
 from webhook_storage_presets import strangers
+from webhook_storage_presets.meaning import Meaning
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -48,57 +49,49 @@ unechoed = partial(strangers.unechoed, hint=WANTED)
 """Returns texts of an answer that may be handed out."""
 
 
-class _Meaning(NamedTuple):
-    """What a tag of a 409 says to somebody who stores artifacts."""
-
-    kind: type[WebhookStorageError]
-    words: str
-    hint: str
-
-
-_UNKNOWN = _Meaning(
+_UNKNOWN = Meaning(
     ConflictError, "Dropbox has a rule against it", "look the tag up in Dropbox's documentation"
 )
-_NO_PERMISSION = _Meaning(
+_NO_PERMISSION = Meaning(
     PermissionDeniedError, "this account may not do this there", "may it write to that folder?"
 )
-_BAD_NAME = _Meaning(ResponseError, "Dropbox takes no such name", "change the path or the key")
-_TOO_LARGE = _Meaning(
+_BAD_NAME = Meaning(ResponseError, "Dropbox takes no such name", "change the path or the key")
+_TOO_LARGE = Meaning(
     TooLargeError,
     "it is too large for one request",
     "lower session_above, so that it goes in parts, or part_size, so that these are smaller",
 )
-NOT_FOUND = _Meaning(
+NOT_FOUND = Meaning(
     ObjectNotFoundError, "there is no such file", "is it stored, and are path and key right?"
 )
-_NO_SESSION = _Meaning(
+_NO_SESSION = Meaning(
     ObjectNotFoundError, "there is no such upload session", "it lives seven days; store it again"
 )
 _MEANINGS = {
     "not_found": NOT_FOUND,
-    "not_file": _Meaning(ObjectNotFoundError, "a folder has that name", "give the path of a file"),
-    "exists": _Meaning(
+    "not_file": Meaning(ObjectNotFoundError, "a folder has that name", "give the path of a file"),
+    "exists": Meaning(
         ObjectExistsError, "another file is there", "use mode 'overwrite' to replace it"
     ),
-    "exists/condition": _Meaning(
+    "exists/condition": Meaning(
         ObjectExistsError,
         "it is there already, and was not to be replaced",
         "store under another key, or without if_absent",
     ),
-    "conflict/file": _Meaning(
+    "conflict/file": Meaning(
         ConflictError,
         "another revision is there than the one that is known here",
         "fetch it, and decide which one to keep",
     ),
-    "conflict/folder": _Meaning(ConflictError, "a folder has that name", "use another path"),
-    "conflict/file_ancestor": _Meaning(
+    "conflict/folder": Meaning(ConflictError, "a folder has that name", "use another path"),
+    "conflict/file_ancestor": Meaning(
         ConflictError, "a file has the name of one of its folders", "use another path"
     ),
-    "content_hash_mismatch": _Meaning(
+    "content_hash_mismatch": Meaning(
         IntegrityError, "other bytes came than were sent, and nothing was stored", ALTERED
     ),
     "disallowed_name": _BAD_NAME,
-    "insufficient_space": _Meaning(
+    "insufficient_space": Meaning(
         ResponseError, "the account is full", "delete something there, or get more space"
     ),
     "locked": _NO_PERMISSION,
@@ -108,10 +101,10 @@ _MEANINGS = {
     "restricted_content": _NO_PERMISSION,
     "session": _NO_SESSION,
     "team_folder": _NO_PERMISSION,
-    "too_large": _Meaning(
+    "too_large": Meaning(
         TooLargeError, "Dropbox takes no file of this size", "store it in several artifacts"
     ),
-    CONTENTION: _Meaning(
+    CONTENTION: Meaning(
         RateLimitedError,
         "others write to the same place at this moment",
         "try again in a moment, and write one after the other",
@@ -133,12 +126,8 @@ def refusal(path: str, request: Request, response: Response, meaning: str) -> We
     candidates = (meaning, "/".join(found[-2:]), *reversed(found))
     known = next((_MEANINGS[name] for name in candidates if name in _MEANINGS), _UNKNOWN)
     reason = "/".join(found) or "no tag"
-    message = f"{request.method} {request.url} of {path} answered 409 ({reason}): {known.words}"
-    if issubclass(known.kind, ResponseError):
-        return known.kind(
-            message, status=response.status, attempts=response.attempts, hint=known.hint
-        )
-    return known.kind(message, hint=known.hint)
+    message = f"{request.method} {request.url} of {path} answered 409 ({reason})"
+    return known.error(message, response)
 
 
 def bad_root(request: Request, response: Response) -> WebhookStorageError:

@@ -28,6 +28,7 @@ from webhook_storage.errors import (
     WebhookStorageError,
 )
 from webhook_storage_presets import strangers
+from webhook_storage_presets.meaning import ALTERED, Meaning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,64 +55,51 @@ unechoed = partial(strangers.unechoed, hint=WANTED)
 """Returns texts of an answer that may be handed out."""
 
 
-class _Meaning(NamedTuple):
-    """What a reason or a status says."""
-
-    kind: type[WebhookStorageError]
-    words: str
-    hint: str
-
-
-_ALTERED = _Meaning(
-    IntegrityError,
-    "other bytes came than were sent, and nothing was stored",
-    "something on the way alters bytes; try again",
-)
-_UNAUTHORIZED = _Meaning(
+_UNAUTHORIZED = Meaning(
     AuthenticationError,
     "the access token is missing, wrong or expired",
     "are the credentials right, and of a project that still exists?",
 )
-_FORBIDDEN = _Meaning(
+_FORBIDDEN = Meaning(
     PermissionDeniedError,
     "the account may not do this there",
     "it wants the role Storage Object User of this bucket; without the right to list, an object "
     "that is not there is forbidden too",
 )
-_NOT_FOUND = _Meaning(
+_NOT_FOUND = Meaning(
     ObjectNotFoundError,
     "there is no such object, or it is no longer of that generation",
     "is it stored, and are bucket and key right?",
 )
-_BUCKET_MISSING = _Meaning(ResponseError, "there is no such bucket", "is 'bucket' right?")
-_UPLOAD_MISSING = _Meaning(
+_BUCKET_MISSING = Meaning(ResponseError, "there is no such bucket", "is 'bucket' right?")
+_UPLOAD_MISSING = Meaning(
     ObjectNotFoundError, "there is no such upload", "it lives a week; store it again"
 )
-_CHANGED = _Meaning(
+_CHANGED = Meaning(
     ConflictError,
     "it is no longer the generation that was to be replaced",
     "fetch it, and decide which one to keep",
 )
-_EXISTS = _Meaning(
+_EXISTS = Meaning(
     ObjectExistsError,
     "it is there already, and was not to be replaced",
     "store under another key, or without if_absent",
 )
-_TOO_FAST = _Meaning(
+_TOO_FAST = Meaning(
     RateLimitedError,
     "too many requests",
     "send fewer at a time; one object can be replaced about once a second",
 )
-_PAYER = _Meaning(
+_PAYER = Meaning(
     ResponseError,
     "who asks pays for this bucket, and the request names no project",
     "give the project that pays as 'user_project'",
 )
-_TOO_LARGE = _Meaning(
+_TOO_LARGE = Meaning(
     TooLargeError, "it is too large", "lower resumable_above, so that it goes in parts"
 )
 _BY_REASON = {
-    "accountDisabled": _Meaning(
+    "accountDisabled": Meaning(
         PermissionDeniedError, "the account or its project is disabled", "is its bill paid?"
     ),
     "conditionNotMet": _CHANGED,
@@ -121,7 +109,7 @@ _BY_REASON = {
     "userRateLimitExceeded": _TOO_FAST,
 }
 _BY_STATUS = {
-    400: _Meaning(
+    400: Meaning(
         ResponseError,
         "the service does not take it",
         "an object's name has at most 1024 bytes and no line break; is 'bucket' a name?",
@@ -129,13 +117,13 @@ _BY_STATUS = {
     401: _UNAUTHORIZED,
     403: _FORBIDDEN,
     404: _NOT_FOUND,
-    409: _Meaning(ConflictError, "something else changes it at this moment", "try again"),
+    409: Meaning(ConflictError, "something else changes it at this moment", "try again"),
     410: _NOT_FOUND,
     412: _CHANGED,
     413: _TOO_LARGE,
     429: _TOO_FAST,
 }
-_OTHER = _Meaning(ResponseError, "the service refuses it", "what does the reason say?")
+_OTHER = Meaning(ResponseError, "the service refuses it", "what does the reason say?")
 
 
 class Stored(NamedTuple):
@@ -249,23 +237,16 @@ def refusal(
     reason = reason_of(response)
     shown = f" ({reason})" if reason else ""
     message = f"{request.method} {request.url}{what} answered {response.status}{shown}"
-    message = f"{message}: {meaning.words}"
-    if not issubclass(meaning.kind, ResponseError):
-        return meaning.kind(message, hint=meaning.hint)
-    error = meaning.kind(
-        message, status=response.status, attempts=response.attempts, hint=meaning.hint
-    )
-    error.history = response.history
-    return error
+    return meaning.error(message, response)
 
 
-def _meaning(response: Response, *, created: bool, about: str) -> _Meaning:
+def _meaning(response: Response, *, created: bool, about: str) -> Meaning:
     if response.status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
         if about == "upload":
             return _UPLOAD_MISSING
         return _BUCKET_MISSING if about == "bucket" or lacks_bucket(response) else _NOT_FOUND
     if response.status == HTTPStatus.BAD_REQUEST and _is_of_hashes(response):
-        return _ALTERED
+        return ALTERED
     meaning = _BY_REASON.get(reason_of(response)) or _BY_STATUS.get(response.status, _OTHER)
     return _EXISTS if meaning is _CHANGED and created else meaning
 

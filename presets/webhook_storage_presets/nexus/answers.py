@@ -22,6 +22,7 @@ from webhook_storage.errors import (
     WebhookStorageError,
 )
 from webhook_storage_presets import strangers
+from webhook_storage_presets.meaning import Meaning
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -44,34 +45,26 @@ unechoed = partial(strangers.unechoed, hint=WANTED)
 """Returns texts of an answer that may be handed out."""
 
 
-class _Meaning(NamedTuple):
-    """What an answer says."""
-
-    kind: type[ResponseError]
-    words: str
-    hint: str
-
-
-_EXISTS = _Meaning(
+_EXISTS = Meaning(
     ObjectExistsError,
     "it is there already, and was not to be replaced",
     "store under another key, or without if_absent",
 )
-_NO_REPOSITORY = _Meaning(
+_NO_REPOSITORY = Meaning(
     ResponseError, "there is no such repository", "are url and repository right?"
 )
 _POLICIES = {
-    "cannot be updated": _Meaning(
+    "cannot be updated": Meaning(
         ObjectExistsError,
         "it is there already, and the repository lets nothing be replaced",
         "store under another key, or let the repository's deployment policy be 'Allow redeploy'",
     ),
-    "read-only": _Meaning(
+    "read-only": Meaning(
         PermissionDeniedError,
         "the repository is read-only",
         "name another one, or change its deployment policy",
     ),
-    "detected content type": _Meaning(
+    "detected content type": Meaning(
         ResponseError,
         "the bytes are not what the ending of the key says",
         "give the key another ending, or switch the repository's strict content type validation "
@@ -81,35 +74,35 @@ _POLICIES = {
 """What a 400 is about, by words of its reason."""
 
 _BY_STATUS = {
-    400: _Meaning(
+    400: Meaning(
         ResponseError, "Nexus does not take it", "has the key a character that Nexus refuses?"
     ),
-    401: _Meaning(
+    401: Meaning(
         AuthenticationError,
         "the credential is missing or wrong",
         "are user and password right, or both halves of the user token?",
     ),
-    403: _Meaning(
+    403: Meaning(
         PermissionDeniedError,
         "the credential may not do this there",
         "which privileges has its role in this repository?",
     ),
-    404: _Meaning(
+    404: Meaning(
         ObjectNotFoundError,
         "there is no such file",
         "is it stored, and are repository and key right?",
     ),
-    405: _Meaning(
+    405: Meaning(
         ResponseError,
         "the repository takes no files",
         "name a hosted one; groups and proxies are for reading",
     ),
-    412: _Meaning(
+    412: Meaning(
         ConflictError,
         "it is no longer the version that was to be replaced",
         "fetch it, and decide which one to keep",
     ),
-    413: _Meaning(
+    413: Meaning(
         TooLargeError,
         "it is too large for one request",
         "raise the limit of the proxy before Nexus",
@@ -135,14 +128,7 @@ def refusal(
         meaning = _EXISTS
     if response.status == _NOT_FOUND and (whole or request.method == "PUT"):
         meaning = _NO_REPOSITORY
-    error = meaning.kind(
-        f"{request.method} {request.url} answered {response.status}: {meaning.words}",
-        status=response.status,
-        attempts=response.attempts,
-        hint=meaning.hint,
-    )
-    error.history = response.history
-    return error
+    return meaning.error(f"{request.method} {request.url} answered {response.status}", response)
 
 
 def is_in_the_way(response: Response) -> bool:
@@ -152,7 +138,7 @@ def is_in_the_way(response: Response) -> bool:
     return response.status == _CONDITION_FAILED
 
 
-def _policy(response: Response) -> _Meaning | None:
+def _policy(response: Response) -> Meaning | None:
     """Return what the reason of a 400 says, None when it is another one."""
     text = response.body.decode("utf-8", errors="replace").lower()
     return next((meaning for words, meaning in _POLICIES.items() if words in text), None)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from webhook_storage import markup
 from webhook_storage.errors import (
     AuthenticationError,
     ConflictError,
-    IntegrityError,
     ObjectExistsError,
     ObjectNotFoundError,
     PermissionDeniedError,
@@ -25,6 +24,7 @@ from webhook_storage.errors import (
     WebhookStorageError,
 )
 from webhook_storage_presets import strangers
+from webhook_storage_presets.meaning import ALTERED, Meaning
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -47,116 +47,103 @@ unechoed = partial(strangers.unechoed, hint=WANTED)
 """Returns texts of an answer that may be handed out."""
 
 
-class _Meaning(NamedTuple):
-    """What a code says."""
-
-    kind: type[WebhookStorageError]
-    words: str
-    hint: str
-
-
-_CLOCK = _Meaning(
+_CLOCK = Meaning(
     AuthenticationError,
     "the clock of this machine and that of the service differ by more than 15 minutes",
     "set the clock of this machine",
 )
-_REGION_WRONG = _Meaning(ResponseError, "the bucket is in another region", "give its region")
-_ALTERED = _Meaning(
-    IntegrityError,
-    "other bytes came than were sent, and nothing was stored",
-    "something on the way alters bytes; try again",
-)
-_EXPIRED = _Meaning(
+_REGION_WRONG = Meaning(ResponseError, "the bucket is in another region", "give its region")
+_EXPIRED = Meaning(
     AuthenticationError,
     "the temporary credentials have expired or are none",
     "get new ones, and give their session token too",
 )
-NO_BUCKET = _Meaning(
+NO_BUCKET = Meaning(
     ResponseError, "there is no such bucket", "are bucket and endpoint right, and is it made?"
 )
 _MEANINGS = {
-    "AccessDenied": _Meaning(
+    "AccessDenied": Meaning(
         PermissionDeniedError,
         "the credentials may not do this there",
         "what does the bucket's policy allow? Without the right to list, an object that is not "
         "there is forbidden too",
     ),
     "AuthorizationHeaderMalformed": _REGION_WRONG,
-    "BadDigest": _ALTERED,
-    "ConditionalRequestConflict": _Meaning(
+    "BadDigest": ALTERED,
+    "ConditionalRequestConflict": Meaning(
         ConflictError, "somebody else stores it at this moment", "try again in a moment"
     ),
-    "EntityTooLarge": _Meaning(
+    "EntityTooLarge": Meaning(
         TooLargeError, "it is too large for one request", "lower multipart_above or part_size"
     ),
-    "EntityTooSmall": _Meaning(
+    "EntityTooSmall": Meaning(
         TooLargeError, "a part is too small", "raise part_size; S3 takes no part below 5 MiB"
     ),
     "ExpiredToken": _EXPIRED,
-    "InvalidAccessKeyId": _Meaning(
+    "InvalidAccessKeyId": Meaning(
         AuthenticationError,
         "the service does not know the access key's id",
         "is it that of this endpoint, and is a session token missing?",
     ),
-    "InvalidDigest": _ALTERED,
-    "InvalidObjectState": _Meaning(
+    "InvalidDigest": ALTERED,
+    "InvalidObjectState": Meaning(
         PermissionDeniedError, "the object is archived", "restore it first"
     ),
     "InvalidToken": _EXPIRED,
-    "KeyTooLongError": _Meaning(
+    "KeyTooLongError": Meaning(
         ResponseError, "the key is longer than 1,024 bytes", "give a shorter key"
     ),
-    "MethodNotAllowed": _Meaning(
+    "MethodNotAllowed": Meaning(
         ResponseError, "it may not be done there", "is that version a delete marker?"
     ),
     "NoSuchBucket": NO_BUCKET,
-    "NoSuchKey": _Meaning(
+    "NoSuchKey": Meaning(
         ObjectNotFoundError, "there is no such object", "is it stored, and is the key right?"
     ),
-    "NoSuchUpload": _Meaning(
+    "NoSuchUpload": Meaning(
         ObjectNotFoundError, "there is no such upload", "it was aborted or is finished"
     ),
-    "NoSuchVersion": _Meaning(
+    "NoSuchVersion": Meaning(
         ObjectNotFoundError, "there is no such version", "it was deleted; fetch by the key alone"
     ),
-    "NotImplemented": _Meaning(
+    "NotImplemented": Meaning(
         ResponseError,
         "the service does not know a part of the request",
         "choose the profile of your service, or 'other'",
     ),
-    "OperationAborted": _Meaning(
+    "OperationAborted": Meaning(
         ConflictError, "somebody else changes it at this moment", "try again in a moment"
     ),
     "PermanentRedirect": _REGION_WRONG,
-    "PreconditionFailed": _Meaning(
+    "PreconditionFailed": Meaning(
         ConflictError,
         "it is no longer the version that was to be replaced",
         "fetch it, and decide which one to keep",
     ),
     "RequestTimeTooSkewed": _CLOCK,
-    "SignatureDoesNotMatch": _Meaning(
+    "SignatureDoesNotMatch": Meaning(
         AuthenticationError,
         "the signature is another one than the service's",
         "is the secret access key right, and the region? A proxy that changes a request breaks its "
         "signature",
     ),
-    "SlowDown": _Meaning(RateLimitedError, "too many requests", "send fewer at a time"),
+    "SlowDown": Meaning(RateLimitedError, "too many requests", "send fewer at a time"),
     "TemporaryRedirect": _REGION_WRONG,
-    "XAmzContentSHA256Mismatch": _ALTERED,
+    "XAmzContentSHA256Mismatch": ALTERED,
 }
-_EXISTS = _Meaning(
+_EXISTS = Meaning(
     ObjectExistsError,
     "it is there already, and was not to be replaced",
     "store under another key, or without if_absent",
 )
 _BY_STATUS = {
-    400: _Meaning(ResponseError, "the service does not take it", "what does the code say?"),
+    400: Meaning(ResponseError, "the service does not take it", "what does the code say?"),
     403: _MEANINGS["AccessDenied"],
     404: _MEANINGS["NoSuchKey"],
     409: _MEANINGS["OperationAborted"],
     412: _MEANINGS["PreconditionFailed"],
 }
-_OTHER = _Meaning(ResponseError, "the service refuses it", "what does the code say?")
+_OTHER = Meaning(ResponseError, "the service refuses it", "what does the code say?")
 
 
 def code_of(response: Response) -> str:
@@ -189,20 +176,11 @@ def refusal(
         meaning = _EXISTS
     reason = f" ({code})" if code else ""
     message = f"{request.method} {request.url}{what} answered {response.status}{reason}"
-    hint = meaning.hint
+    hint = None
     region = response.headers.get("x-amz-bucket-region", "")
     if meaning is _REGION_WRONG and _REGION.fullmatch(region):
         hint = f"it is in {region}: give region='{region}'"
-    if issubclass(meaning.kind, ResponseError):
-        error = meaning.kind(
-            f"{message}: {meaning.words}",
-            status=response.status,
-            attempts=response.attempts,
-            hint=hint,
-        )
-        error.history = response.history
-        return error
-    return meaning.kind(f"{message}: {meaning.words}", hint=hint)
+    return meaning.error(message, response, hint=hint)
 
 
 def failure_within(request: Request, response: Response) -> WebhookStorageError | None:

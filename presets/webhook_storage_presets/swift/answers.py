@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from webhook_storage import document
 from webhook_storage.errors import (
@@ -25,6 +25,7 @@ from webhook_storage.errors import (
     WebhookStorageError,
 )
 from webhook_storage_presets import strangers
+from webhook_storage_presets.meaning import Meaning
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -45,60 +46,52 @@ unexpected = partial(strangers.unexpected, hint=WANTED)
 """Returns the error for a success that is none of Swift's."""
 
 
-class _Meaning(NamedTuple):
-    """What a status says."""
-
-    kind: type[WebhookStorageError]
-    words: str
-    hint: str
-
-
 _MEANINGS = {
-    400: _Meaning(
+    400: Meaning(
         ResponseError,
         "Swift does not take it",
         "is the key longer than 1,024 bytes, and were all segments of the upload kept?",
     ),
-    403: _Meaning(
+    403: Meaning(
         PermissionDeniedError,
         "the credential may not do this there",
         "what do the container's ACLs and the user's roles allow?",
     ),
-    404: _Meaning(
+    404: Meaning(
         ObjectNotFoundError,
         "there is no such object, or no such container",
         "is it stored, and are container and key right?",
     ),
-    409: _Meaning(ConflictError, "somebody else stores it at this moment", "try again in a moment"),
-    411: _Meaning(ResponseError, "it wants a length", "does a proxy in between remove it?"),
-    412: _Meaning(ResponseError, "Swift does not take such a name", "change the key"),
-    413: _Meaning(
+    409: Meaning(ConflictError, "somebody else stores it at this moment", "try again in a moment"),
+    411: Meaning(ResponseError, "it wants a length", "does a proxy in between remove it?"),
+    412: Meaning(ResponseError, "Swift does not take such a name", "change the key"),
+    413: Meaning(
         TooLargeError,
         "it is too large for one object, or for a quota",
         "lower multipart_above or part_size, or ask for a larger quota",
     ),
-    416: _Meaning(ResponseError, "it has no such range", "fetch it again from its beginning"),
-    422: _Meaning(
+    416: Meaning(ResponseError, "it has no such range", "fetch it again from its beginning"),
+    422: Meaning(
         IntegrityError, "other bytes came than were sent, and nothing was stored", ALTERED
     ),
-    RATE_LIMITED: _Meaning(
+    RATE_LIMITED: Meaning(
         RateLimitedError, "too many requests", "wait, or send fewer at a time: see 'parallel'"
     ),
-    507: _Meaning(ServerError, "its disks are full", "tell who runs it"),
+    507: Meaning(ServerError, "its disks are full", "tell who runs it"),
 }
-_OTHER = _Meaning(ResponseError, "Swift refuses it", "look the status up in its documentation")
-_BROKEN = _Meaning(ServerError, "the fault is the server's", "try again later")
-_EXISTS = _Meaning(
+_OTHER = Meaning(ResponseError, "Swift refuses it", "look the status up in its documentation")
+_BROKEN = Meaning(ServerError, "the fault is the server's", "try again later")
+_EXISTS = Meaning(
     ObjectExistsError,
     "it is there already, and was not to be replaced",
     "store under another key, or without if_absent",
 )
-_TORN = _Meaning(
+_TORN = Meaning(
     IntegrityError,
     "a segment of it is gone, or another one than it was",
     "store it again; who deletes segments?",
 )
-NO_CONTAINER = _Meaning(
+NO_CONTAINER = Meaning(
     ResponseError,
     "there is no such container",
     "are its name and the storage URL right? It is made beforehand, and that for segments too",
@@ -136,12 +129,8 @@ def refusal(
     elif status == 409 and request.method == "GET":  # noqa: PLR2004 - as above
         meaning = _TORN
     where = f", and then {within}" if within else ""
-    message = f"{request.method} {request.url} answered {response.status}{where}: {meaning.words}"
-    if not issubclass(meaning.kind, ResponseError):
-        return meaning.kind(message, hint=meaning.hint)
-    error = meaning.kind(message, status=status, attempts=response.attempts, hint=meaning.hint)
-    error.history = response.history
-    return error
+    message = f"{request.method} {request.url} answered {response.status}{where}"
+    return meaning.error(message, response, status=status)
 
 
 def outcome(request: Request, response: Response) -> tuple[int, dict[str, Any]]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from webhook_storage import markup
 from webhook_storage.errors import (
     ConflictError,
-    IntegrityError,
     ObjectExistsError,
     ObjectNotFoundError,
     PermissionDeniedError,
@@ -23,6 +22,7 @@ from webhook_storage.errors import (
     WebhookStorageError,
 )
 from webhook_storage_presets import strangers
+from webhook_storage_presets.meaning import ALTERED, Meaning
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -42,30 +42,20 @@ unexpected = partial(strangers.unexpected, hint=WANTED)
 """Returns the error for a success that is none of WebDAV's."""
 
 
-class _Meaning(NamedTuple):
-    """What a status says."""
-
-    kind: type[WebhookStorageError]
-    words: str
-    hint: str
-
-
-_ALTERED = _Meaning(
-    IntegrityError,
-    "other bytes came than were sent, and nothing was stored",
-    "something on the way alters bytes; try again",
+_REPLACED = Meaning(
+    ConflictError, "it was replaced at this moment", "look at it, and delete it again"
 )
-_EXISTS = _Meaning(
+_EXISTS = Meaning(
     ObjectExistsError,
     "it is there already, and was not to be replaced",
     "store under another key, or without if_absent",
 )
-_ELSEWHERE = _Meaning(
+_ELSEWHERE = Meaning(
     RedirectRefusedError,
     "a folder is in its place, or the server is elsewhere",
     "is the key that of a folder? Else give the URL to which the server leads, with https",
 )
-_NO_PARENT = _Meaning(
+_NO_PARENT = Meaning(
     ConflictError,
     "its parent folder is missing, or a folder is in its place",
     "is there a folder at the storage's URL, below which only folders are made? And none in the "
@@ -73,48 +63,48 @@ _NO_PARENT = _Meaning(
 )
 _MEANINGS = {
     **dict.fromkeys(REDIRECTS, _ELSEWHERE),
-    400: _Meaning(
+    400: Meaning(
         ResponseError,
         "the server does not take the request",
         "does it allow all characters of this key? Does it want a client certificate ('cert'), of "
         "an authority that it trusts?",
     ),
-    403: _Meaning(
+    403: Meaning(
         PermissionDeniedError,
         "the user may not do this there",
         "may the user write to this folder, and is the name allowed?",
     ),
-    404: _Meaning(
+    404: Meaning(
         ObjectNotFoundError, "there is no such file", "is it stored, and are URL and key right?"
     ),
-    405: _Meaning(
+    405: Meaning(
         ResponseError,
         "the server does not allow this there",
         "is the URL that of a WebDAV folder, and is no folder in the place of the file?",
     ),
     409: _NO_PARENT,
-    410: _Meaning(ObjectNotFoundError, "it was there and is gone", "store it again"),
-    412: _Meaning(
+    410: Meaning(ObjectNotFoundError, "it was there and is gone", "store it again"),
+    412: Meaning(
         ConflictError,
         "it is no longer the version that was to be replaced",
         "fetch it, and decide which one to keep",
     ),
-    413: _Meaning(
+    413: Meaning(
         TooLargeError,
         "it is larger than the server takes in one request",
         "raise its limit (client_max_body_size of nginx, LimitRequestBody of Apache, "
         "upload_max_filesize of PHP), or send smaller parts where the storage has them",
     ),
-    415: _Meaning(
+    415: Meaning(
         ResponseError, "the server does not take a body of this kind", "is it a WebDAV server?"
     ),
-    423: _Meaning(
+    423: Meaning(
         ConflictError,
         "somebody else has locked it, or it is being written",
         "try again when the lock has been given up",
     ),
-    501: _Meaning(ResponseError, "the server does not know this request", "is it a WebDAV server?"),
-    507: _Meaning(
+    501: Meaning(ResponseError, "the server does not know this request", "is it a WebDAV server?"),
+    507: Meaning(
         ResponseError,
         "there is no room for it on the server, or in the user's quota",
         "make room, or raise the quota",
@@ -157,7 +147,7 @@ def refusal(
     root = _error(response)
     meaning = _MEANINGS[response.status]
     if response.status == 400 and "checksum" in (root.value("message").lower() if root else ""):  # noqa: PLR2004
-        meaning = _ALTERED
+        meaning = ALTERED
     if response.status == 412 and created:  # noqa: PLR2004
         meaning = _EXISTS
     if parent:
@@ -165,24 +155,13 @@ def refusal(
     name = _exception(root, response)
     reason = f" ({name})" if name else ""
     what = f"{request.method} {request.url} answered {response.status}{reason}"
-    words = "a folder for it cannot be made" if folder else meaning.words
-    return failure(meaning.kind, f"{what}: {words}", response, meaning.hint)
+    if folder:
+        meaning = meaning._replace(words="a folder for it cannot be made")
+    return meaning.error(what, response)
 
 
 def not_deleted(request: Request, response: Response) -> WebhookStorageError:
     """Return the error for a file that changed, or went, after it was looked at."""
     if response.status == 404:  # noqa: PLR2004
         return refusal(request, response)
-    words = f"{request.method} {request.url} answered 412: it was replaced at this moment"
-    return failure(ConflictError, words, response, "look at it, and delete it again")
-
-
-def failure(
-    kind: type[WebhookStorageError], message: str, response: Response, hint: str
-) -> WebhookStorageError:
-    """Return an error with what is known of the attempts."""
-    if not issubclass(kind, ResponseError):
-        return kind(message, hint=hint)
-    error = kind(message, status=response.status, attempts=response.attempts, hint=hint)
-    error.history = response.history
-    return error
+    return _REPLACED.error(f"{request.method} {request.url} answered 412", response)

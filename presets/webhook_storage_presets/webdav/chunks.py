@@ -17,7 +17,8 @@ from webhook_storage.contracts import Exchange, Pause, Response, StoreOptions, W
 from webhook_storage.errors import ConflictError
 from webhook_storage.template import escape
 from webhook_storage.upload import MultipartUpload, PartBody, State, Tags
-from webhook_storage_presets.webdav.answers import failure, refusal
+from webhook_storage_presets.meaning import Meaning
+from webhook_storage_presets.webdav.answers import refusal
 from webhook_storage_presets.webdav.properties import WITH_CHECKSUMS
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ _CREATED = 201
 _ASKED = 12
 """Times that a file is asked for while it is made, for a quarter of an hour in all."""
 
+_GONE = Meaning(
+    ConflictError, "the version that was to be replaced is gone", "store it without if_unchanged"
+)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 300.0
 
 
@@ -165,9 +169,7 @@ class ChunkedUpload(MultipartUpload[str | None]):
         if response.status == HTTPStatus.NOT_FOUND and self._options.if_version is not None:
             found = yield from self._api.properties(self._url, self._facts)
             if found == HTTPStatus.NOT_FOUND:
-                message = f"{request.method} {request.url} answered 404: the version that was to "
-                message += "be replaced is gone"
-                return failure(ConflictError, message, response, "store it without if_unchanged")
+                return _GONE.error(f"{request.method} {request.url} answered 404", response)
         return refusal(request, response, created=created)
 
     def _of_move(self, conditions: dict[str, str]) -> dict[str, str]:

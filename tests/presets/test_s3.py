@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -85,6 +86,7 @@ class Service:
         self.gate.rule = lambda request: bool(request.size) and left.acquire(blocking=False)
 
 
+@cache  # to make one takes longer than most tests
 def client(endpoint: str, key_id: str, secret: str, region: str = "us-east-1") -> Any:
     """Return a client that looks at nothing of the machine's configuration."""
     nothing = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}

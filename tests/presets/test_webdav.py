@@ -521,6 +521,25 @@ class TestFolders:
         with HTTPX.sending(SECRETS), pytest.raises(PermissionDeniedError, match=r"MKCOL .*folder"):
             on_fake.put(b"x", "a/b")
 
+    def test_a_folder_that_somebody_makes_at_the_same_moment(
+        self, fake: FakeDav, on_fake: Any
+    ) -> None:
+        """Apache forbids a second one, so what is there is looked at."""
+        fake.say("PUT", "/dav/a/b", Answer(409), Answer(201))
+        fake.say("MKCOL", "/dav/a/", Answer(403))
+        fake.say("PROPFIND", "/dav/a/", listing(("/dav/a/", FOLDER)))
+        with HTTPX.sending(SECRETS):
+            on_fake.put(b"x", "a/b")
+        assert ["PUT", "MKCOL", "PROPFIND", "PUT"] == [method for method, _ in fake.asked]
+
+    def test_a_folder_at_which_nobody_may_look(self, fake: FakeDav, on_fake: Any) -> None:
+        """What is told is that it may not be made."""
+        fake.say("PUT", "/dav/a/b", Answer(409))
+        fake.say("MKCOL", "/dav/a/", Answer(403))
+        fake.say("PROPFIND", "/dav/a/", Answer(403))
+        with HTTPX.sending(SECRETS), pytest.raises(PermissionDeniedError, match=r"MKCOL .*folder"):
+            on_fake.put(b"x", "a/b")
+
     @pytest.mark.parametrize("status", [404, 409])
     @pytest.mark.parametrize("key", ["a", "a/b"])
     def test_folders_that_do_not_help(

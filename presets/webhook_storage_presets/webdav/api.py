@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from webhook_storage.artifact import MemorySink
 from webhook_storage.contracts import Exchange, Facts, Request, Response, StoreOptions
-from webhook_storage.errors import AuthenticationError, ConfigurationError
+from webhook_storage.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    PermissionDeniedError,
+)
 from webhook_storage.template import escape, parse
 from webhook_storage_presets.keys import check_facts, in_url, key_of
 from webhook_storage_presets.webdav.answers import REDIRECTS, REFUSALS, refusal, unexpected
@@ -132,9 +136,21 @@ class Api:
             url = f"{self.base}/{folder}"
             request = self.request("MKCOL", url, facts=facts, returns=_THERE, idempotent=True)
             response = yield from self.call(request, also=REFUSALS)
-            if response.status in REFUSALS and response.status not in _THERE:
+            if response.status not in REFUSALS or response.status in _THERE:
+                continue
+            # Apache forbids it, too, when another request has made it at this very moment.
+            forbidden = response.status == HTTPStatus.FORBIDDEN
+            if not forbidden or not (yield from self._is_there(url, facts)):
                 raise refusal(request, response, folder=True)
         return bool(folders)
+
+    def _is_there(self, url: str, facts: Facts) -> Exchange[bool]:
+        """Tell whether something is there, as far as one may look."""
+        try:
+            found = yield from self.properties(url, facts)
+        except PermissionDeniedError:
+            return False
+        return isinstance(found, list)
 
     def properties(
         self, url: str, facts: Facts, *, depth: int = 0, body: str = PROPERTIES

@@ -392,6 +392,20 @@ class TestLists:
         assert "prefix=data%2F" in first_url
         assert "continuation-token=%24%7BKEY%7D%2F%2B%3D%3D" in second_url
 
+    @pytest.mark.parametrize(
+        ("token", "words"),
+        [
+            ("<NextContinuationToken>t</NextContinuationToken>", "same page"),
+            ("", "no further"),
+        ],
+    )
+    def test_pages_without_an_end_are_refused(self, token: str, words: str) -> None:
+        """A list would never end, or lack what is behind the first page."""
+        page = f"<ListBucketResult><IsTruncated>true</IsTruncated>{token}</ListBucketResult>"
+        sender, _ = sending([(200, {}, page.encode())] * 3)
+        with sender, pytest.raises(UnexpectedAnswerError, match=words):
+            s3().list()
+
     def test_a_key_that_is_one_artifact_has_no_list(self) -> None:
         """There is nothing that would tell them apart."""
         sender, _ = sending([])

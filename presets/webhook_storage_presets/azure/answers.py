@@ -45,9 +45,6 @@ WANTED = "is it Azure Blob Storage that answers, or a proxy in between?"
 unexpected = partial(strangers.unexpected, hint=WANTED)
 """Returns the error for a success that is none of Azure's."""
 
-unechoed = partial(strangers.unechoed, hint=WANTED)
-"""Returns texts of an answer that may be handed out."""
-
 
 _UNAUTHENTICATED = Meaning(
     AuthenticationError,

@@ -7,8 +7,9 @@ from urllib.parse import unquote
 
 from webhook_storage import markup
 from webhook_storage.artifact import MemorySink
-from webhook_storage_presets.azure.answers import unechoed, unexpected
+from webhook_storage_presets.azure.answers import WANTED, unexpected
 from webhook_storage_presets.keys import in_url
+from webhook_storage_presets.paging import Page, all_keys
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Exchange, Facts
@@ -25,9 +26,8 @@ _PAGE_LIMIT = 16 * 1024**2
 def list_keys(api: Api, listed: Listed, facts: Facts, page: int = _PAGE) -> Exchange[Names]:
     """Ask for all pages, and take the keys out of the blobs' names."""
     query = f"comp=list&maxresults={page}&prefix={in_url(listed.prefix)}"
-    keys: dict[str, None] = {}
-    marker, seen = "", {""}
-    while True:
+
+    def ask(marker: str) -> Exchange[Page]:
         sink = MemorySink(_PAGE_LIMIT)
         known = {**facts, "receipt.marker": marker}
         more = "&marker=${receipt.marker|urlencode}" if marker else ""
@@ -39,13 +39,9 @@ def list_keys(api: Api, listed: Listed, facts: Facts, page: int = _PAGE) -> Exch
         names = _names(root)
         if names is None:
             raise unexpected(request, response, "with a name that cannot be read")
-        keys |= dict.fromkeys(unechoed(request, response, listed.keys(names)))
-        marker = root.value("NextMarker")
-        if not marker:
-            return [*keys]
-        if marker in seen:
-            raise unexpected(request, response, "with the same page once more")
-        seen.add(marker)
+        return Page(request, response, names, root.value("NextMarker"))
+
+    return (yield from all_keys(listed, ask, hint=WANTED))
 
 
 def _names(root: Element) -> list[str] | None:

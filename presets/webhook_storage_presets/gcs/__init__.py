@@ -37,13 +37,13 @@ from webhook_storage.upload import in_parts
 from webhook_storage.webhook import Webhook
 from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
 from webhook_storage_presets.gcs.answers import (
+    WANTED,
     Stored,
     compare,
     generation_of,
     lacks_bucket,
     refusal,
     stored,
-    unechoed,
     unexpected,
 )
 from webhook_storage_presets.gcs.api import FIELDS, Api
@@ -52,6 +52,7 @@ from webhook_storage_presets.gcs.hashes import hashes_of
 from webhook_storage_presets.gcs.listing import page_of
 from webhook_storage_presets.gcs.resumable import CHUNK, GcsUpload
 from webhook_storage_presets.keys import Listed, check_key, facts_of, in_segment, key_of
+from webhook_storage_presets.paging import Page, all_keys
 from webhook_storage_presets.urls import check_base_url
 
 if TYPE_CHECKING:
@@ -248,26 +249,22 @@ class GCS(Storage):
 
     def list_exchange(self, facts: Facts) -> Exchange[Names]:
         """List the bucket, and take the keys out of the objects' names."""
-        listed = Listed(self.key)
-        params = {
-            "prefix": listed.prefix,
-            "maxResults": str(_PAGE),
-            "fields": "items(name),nextPageToken",
-        }
-        keys: dict[str, None] = {}
-        seen: set[str] = set()
-        while True:
+        api, listed = self._api, Listed(self.key)
+
+        def ask(token: str) -> Exchange[Page]:
+            params = {
+                "prefix": listed.prefix,
+                "maxResults": str(_PAGE),
+                "fields": "items(name),nextPageToken",
+            }
+            if token:
+                params["pageToken"] = escape(token)
             sink = MemorySink(_PAGE_LIMIT)
-            request = self._api.list(params, sink=sink, facts=facts)
-            response = yield from self._api.call(request, about="bucket")
-            page = page_of(request, response, sink.getvalue())
-            keys |= dict.fromkeys(unechoed(request, response, listed.keys(page.names)))
-            if not page.token:
-                return [*keys]
-            if page.token in seen:
-                raise unexpected(request, response, "with a page that came before")
-            seen.add(page.token)
-            params = {**params, "pageToken": escape(page.token)}
+            request = api.list(params, sink=sink, facts=facts)
+            response = yield from api.call(request, about="bucket")
+            return page_of(request, response, sink.getvalue())
+
+        return (yield from all_keys(listed, ask, hint=WANTED))
 
     def naming_facts(self) -> frozenset[str]:
         """Return the facts in the key."""

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from webhook_storage import document
 from webhook_storage_presets.gcs.answers import members, unexpected
+from webhook_storage_presets.paging import Page
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
-
-
-class Page(NamedTuple):
-    """A part of a listing.
-
-    Attributes:
-        names: Names of objects.
-        token: What to ask for the next part with; empty when this is the last.
-    """
-
-    names: list[str]
-    token: str
 
 
 def page_of(request: Request, response: Response, content: bytes) -> Page:
@@ -34,4 +23,4 @@ def page_of(request: Request, response: Response, content: bytes) -> Page:
     names = [document.select(item, "name") for item in (items if isinstance(items, list) else [""])]
     if not isinstance(token, str) or not all(isinstance(name, str) for name in names):
         raise unexpected(request, response, "with no list of objects")
-    return Page(names, token)
+    return Page(request, response, names, token)

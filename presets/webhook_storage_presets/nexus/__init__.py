@@ -47,13 +47,14 @@ from webhook_storage_presets.keys import (
 )
 from webhook_storage_presets.nexus.answers import (
     REFUSALS,
+    WANTED,
     is_in_the_way,
     page_of,
     refusal,
     sha1_of,
-    unechoed,
     unexpected,
 )
+from webhook_storage_presets.paging import Page, all_keys
 from webhook_storage_presets.urls import check_base_url
 
 if TYPE_CHECKING:
@@ -187,23 +188,19 @@ class Nexus(Storage):
         """List the repository, and take the keys out of the files' names."""
         listed = Listed(self.key)
         url = f"{self.url}/service/rest/v1/assets"
-        params = {"repository": self.repository}
-        keys: dict[str, None] = {}
-        seen: set[str] = set()
-        while True:
+
+        def ask(token: str) -> Exchange[Page]:
+            params = {"repository": self.repository}
+            if token:
+                params["continuationToken"] = escape(token)
             sink = MemorySink(_PAGE_LIMIT)
             request = self._request("GET", url, facts, params=params, sink=sink)
             response: Response = yield request
             if response.status in REFUSALS:
                 raise refusal(request, response, whole=True)
-            page = page_of(request, response, sink.getvalue())
-            keys |= dict.fromkeys(unechoed(request, response, listed.keys(page.names)))
-            if not page.token:
-                return [*keys]
-            if page.token in seen:
-                raise unexpected(request, response, "with a page that came before")
-            seen.add(page.token)
-            params = {**params, "continuationToken": escape(page.token)}
+            return page_of(request, response, sink.getvalue())
+
+        return (yield from all_keys(listed, ask, hint=WANTED))
 
     def naming_facts(self) -> frozenset[str]:
         """Return the facts in the key."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from webhook_storage import document
 from webhook_storage.errors import (
@@ -23,6 +23,7 @@ from webhook_storage.errors import (
 )
 from webhook_storage_presets import strangers
 from webhook_storage_presets.meaning import Meaning
+from webhook_storage_presets.paging import Page
 
 if TYPE_CHECKING:
     from webhook_storage.contracts import Request, Response
@@ -40,9 +41,6 @@ WANTED = "is it Nexus that answers, or a proxy in between?"
 
 unexpected = partial(strangers.unexpected, hint=WANTED)
 """Returns the error for a success that is none of Nexus's."""
-
-unechoed = partial(strangers.unechoed, hint=WANTED)
-"""Returns texts of an answer that may be handed out."""
 
 
 _EXISTS = Meaning(
@@ -156,18 +154,6 @@ def sha1_of(version: str | None) -> str | None:
     return found[1].lower() if found else None
 
 
-class Page(NamedTuple):
-    """A part of a listing.
-
-    Attributes:
-        names: Paths of files, without a slash at the beginning.
-        token: What to ask for the next part with; empty when this is the last.
-    """
-
-    names: list[str]
-    token: str
-
-
 def page_of(request: Request, response: Response, content: bytes) -> Page:
     """Return a page of the list of assets.
 
@@ -182,4 +168,4 @@ def page_of(request: Request, response: Response, content: bytes) -> Page:
     ]
     if not isinstance(token, str | None) or not all(isinstance(path, str) for path in paths):
         raise unexpected(request, response, "with no list of assets")
-    return Page([path.removeprefix("/") for path in paths], token or "")
+    return Page(request, response, [path.removeprefix("/") for path in paths], token or "")

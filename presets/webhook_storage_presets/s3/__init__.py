@@ -33,7 +33,8 @@ from webhook_storage.template import escape
 from webhook_storage.upload import in_parts, part_size_for
 from webhook_storage.webhook import Webhook
 from webhook_storage_presets.keys import Listed, facts_of, in_url, key_of
-from webhook_storage_presets.s3.answers import refusal, unechoed, unexpected
+from webhook_storage_presets.paging import Page, all_keys
+from webhook_storage_presets.s3.answers import WANTED, refusal, unexpected
 from webhook_storage_presets.s3.definition import Definition
 from webhook_storage_presets.s3.multipart import MOST_PARTS, Finished, S3Upload
 from webhook_storage_presets.s3.signing import AwsSigV4
@@ -150,29 +151,33 @@ class S3(Definition):
 
     def list_exchange(self, facts: Facts) -> Exchange[Names]:
         """List the bucket, and take the keys out of the objects' names."""
-        listed = Listed(self.key)
-        params = {
-            "list-type": "2",
-            "max-keys": str(_PAGE),
-            "encoding-type": "url",
-            "prefix": listed.prefix,
-        }
-        api, keys = self._api, dict[str, None]()
-        while True:
+        api, listed = self._api, Listed(self.key)
+
+        def ask(token: str) -> Exchange[Page]:
+            params = {
+                "list-type": "2",
+                "max-keys": str(_PAGE),
+                "encoding-type": "url",
+                "prefix": listed.prefix,
+            }
+            if token:
+                params["continuation-token"] = escape(token)
             sink = MemorySink(_PAGE_LIMIT)
             request = api.bucket(params=params, sink=sink, facts=facts)
             response = yield from api.call(request)
             page = markup.parse(sink.getvalue())
             if page is None or page.name != "ListBucketResult":
                 raise unexpected(request, response, "with no list of objects")
-            is_encoded = page.value("EncodingType") == "url"
             names = [item.value("Key") for item in page.all("Contents")]
-            names = [unquote_plus(name) for name in names] if is_encoded else names
-            keys |= dict.fromkeys(unechoed(request, response, listed.keys(names)))
-            token = page.value("NextContinuationToken")
-            if page.value("IsTruncated") != "true" or not token:
-                return [*keys]
-            params = {**params, "continuation-token": escape(token)}
+            if page.value("EncodingType") == "url":
+                names = [unquote_plus(name) for name in names]
+            more = page.value("IsTruncated") == "true"
+            following = page.value("NextContinuationToken") if more else ""
+            if more and not following:
+                raise unexpected(request, response, "with a part of a list that leads no further")
+            return Page(request, response, names, following)
+
+        return (yield from all_keys(listed, ask, hint=WANTED))
 
     def naming_facts(self) -> frozenset[str]:
         """Return the facts in the key."""

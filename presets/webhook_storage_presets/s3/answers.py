@@ -43,9 +43,6 @@ WANTED = "is it an S3 that answers, or a proxy in between?"
 unexpected = partial(strangers.unexpected, hint=WANTED)
 """Returns the error for a success that is none of S3's."""
 
-unechoed = partial(strangers.unechoed, hint=WANTED)
-"""Returns texts of an answer that may be handed out."""
-
 
 _CLOCK = Meaning(
     AuthenticationError,

@@ -51,5 +51,7 @@ def all_keys(
         if not token:
             return [*keys]
         if token in seen:
-            raise unexpected(request, response, "with the same page as one that came before", hint=hint)
+            raise unexpected(
+                request, response, "with the same page as one that came before", hint=hint
+            )
         seen.add(token)

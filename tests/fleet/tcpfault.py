@@ -108,8 +108,11 @@ class TcpFault:
         self.port = listening.getsockname()[1]
         started.set()
         await self._stopped.wait()
+        # A connection that is being accepted while the server closes would be left open by asyncio.
+        while running := asyncio.all_tasks() - {asyncio.current_task()}:
+            await _cancel(self._relays)
+            await asyncio.wait(running)
         server.close()
-        await _cancel(self._relays)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -118,11 +121,12 @@ class TcpFault:
         relay = self._loop.create_task(self._relay(reader, writer, mode))
         self._relays.add(relay)
         relay.add_done_callback(self._relays.discard)
+        relay.add_done_callback(lambda _: writer.close())  # also of one that never began
 
     async def _relay(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mode: Mode
     ) -> None:
-        with contextlib.closing(writer), contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
             if mode == "blackhole":
                 self.reached.set()
                 await self._stopped.wait()

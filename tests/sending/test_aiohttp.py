@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import socket
 import subprocess
 import sys
 import threading
-import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +22,7 @@ from webhook_storage.artifact import BytesBody
 from webhook_storage.contracts import WireRequest
 from webhook_storage.network import Network
 from webhook_storage.sender import Sender
-from webhook_storage.transport.aiohttp import AiohttpTransport, _open
+from webhook_storage.transport.aiohttp import AiohttpTransport
 from webhook_storage.transport.aiohttp_messages import Upload, Watch
 from webhook_storage.transport.httpx import HttpxTransport
 
@@ -361,23 +359,6 @@ async def test_most_requests_at_a_time(server: RawServer) -> None:
     first.cancel()
     assert (b"", 2) == (await second, server.connections)
     assert b"" == await taken(transport, server.url, timeout=(5, 0.5))  # the turn was given back
-
-
-async def test_forgotten_transport(server: RawServer) -> None:
-    """What is not used any more is closed by the loop, without a warning."""
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        for circular in (False, True):
-            transport = AiohttpTransport()
-            await taken(transport, server.url)
-            vars(transport)["itself"] = transport if circular else None
-            del transport
-            gc.collect()
-            for _ in range(10):
-                await asyncio.sleep(0)
-            assert set() == _open
-        gc.collect()
-        assert [] == [str(each.message) for each in warned]
 
 
 FORKED = """

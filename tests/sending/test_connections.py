@@ -25,8 +25,10 @@ from tests.sending.support import (
     plain,
 )
 from webhook_storage import Sender
+from webhook_storage.contracts import WireRequest
 from webhook_storage.transport.aiohttp import AiohttpTransport
 from webhook_storage.transport.httpx import HttpxTransport
+from webhook_storage.transport.loops import _open
 from webhook_storage.transport.requests import RequestsTransport
 
 BODY = bytes(range(256)) * 16
@@ -134,8 +136,46 @@ def test_connections_end_with_their_loop(mode: Mode, server: RawServer) -> None:
         assert [] == [str(each.message) for each in warned]
         assert [None, None, None] == [loop() for loop in loops]
         (transport,) = set(sender._transports.values())
-        kept = "_loops" if isinstance(transport, AiohttpTransport) else "_async_pools"
-        assert 0 == len(getattr(transport, kept))
+        assert isinstance(transport, HttpxTransport | AiohttpTransport)
+        assert 0 == len(transport._loops)
+
+
+@pytest.mark.parametrize("make", [HttpxTransport, AiohttpTransport])
+async def test_forgotten_transport(
+    make: type[HttpxTransport | AiohttpTransport], server: RawServer
+) -> None:
+    """What is not used any more is closed by the loop, without a warning."""
+    request = WireRequest(method="GET", url=server.url, headers=[], proxies={})
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for circular in (False, True):
+            transport = make()
+            answer = await transport.asend(request)
+            assert [BODY] == [chunk async for chunk in answer.chunks()]
+            await answer.aclose()
+            vars(transport)["itself"] = transport if circular else None
+            del answer, transport
+            gc.collect()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert set() == _open
+        gc.collect()
+        assert [] == [str(each.message) for each in warned]
+
+
+@pytest.mark.parametrize("mode", [HTTPX_ASYNC, AIOHTTP_ASYNC], ids=lambda mode: mode.name)
+def test_a_loop_that_closes_nothing_is_not_kept(mode: Mode, server: RawServer) -> None:
+    """A loop that was closed by hand goes when the next one comes."""
+    with mode.sending(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is the loop's fault that connections are left open
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(plain(server.url).aget("k"))
+        loop.close()
+        closed = weakref.ref(loop)
+        del loop
+        mode.call(plain(server.url), "get", "k")
+        gc.collect()
+        assert closed() is None
 
 
 def test_threads_share_a_transport(server: RawServer) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import weakref
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 from webhook_storage.contracts import (
     AsyncWireResponse,
@@ -15,9 +15,7 @@ from webhook_storage.contracts import (
 )
 from webhook_storage.errors import ConnectError, MissingExtraError
 from webhook_storage.transport.httpx import HttpxTransport
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from webhook_storage.transport.loops import Loops
 
 try:
     import aiohttp
@@ -63,9 +61,7 @@ class AiohttpTransport(Transport):
 
     def _start(self) -> None:
         self._pid = os.getpid()
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._loops = Loops(partial(_Loop, self._max_connections), _Loop.close)
 
     def __repr__(self) -> str:
         """Show nothing of what was sent."""
@@ -93,7 +89,11 @@ class AiohttpTransport(Transport):
         if where.scheme == "https":
             tls = others.context(verify=request.verify, cert=request.cert)
         call, wait = Call(request, tls), request.timeout[1]
-        loop = await self._loop()
+        if self._pid != os.getpid():  # after a fork the parent's sockets are not ours
+            for theirs in self._loops:
+                theirs.session.detach()
+            self._start()
+        loop = await self._loops.of_running()
         await loop.turn(wait)
         try:
             response = await call.open(loop.session)
@@ -110,33 +110,16 @@ class AiohttpTransport(Transport):
         """Close the connections of threads; those of an event loop end with it."""
         self._others.close()
 
-    async def _loop(self) -> _Loop:
-        """Return what belongs to the running loop."""
-        if self._pid != os.getpid():  # after a fork the parent's sockets are not ours
-            for theirs in self._loops.values():
-                if not theirs.over:
-                    _open.discard(theirs.session)
-                    theirs.session.detach()
-            self._start()
-        running = asyncio.get_running_loop()
-        loop = self._loops.get(running)
-        if loop is None or loop.over:
-            loop = self._loops[running] = _Loop(self._max_connections)
-            await loop.close_at_its_end()
-        return loop
-
 
 class _Loop:
-    """What requests of one event loop share. It ends with the loop.
+    """What requests of one event loop share.
 
     Attributes:
         session: Keeps the connections.
         turns: As many as there may be requests at a time.
-        over: Whether the loop has ended, or is about to.
     """
 
     def __init__(self, most: int) -> None:
-        self.over = False
         self.turns = asyncio.Semaphore(most)
         self.session = aiohttp.ClientSession(
             connector=_Connector(limit=0, keepalive_timeout=_KEPT),
@@ -163,33 +146,9 @@ class _Loop:
             return
         raise failure
 
-    async def close_at_its_end(self) -> None:
-        """Have the session closed when the loop ends, see the transport of httpx."""
-        self._closer = _close_at_end(weakref.ref(self), self.session)
-        await anext(self._closer)
-
-    def forget(self) -> None:
-        """Let go of what refers to the loop, which would so be kept for ever."""
-        self.over = True
-        del self._closer, self.session, self.turns
-
-
-_open: set[aiohttp.ClientSession] = set()
-"""Nobody but its loop closes a session, also when the transport is forgotten before."""
-
-
-async def _close_at_end(
-    loop: weakref.ref[_Loop], session: aiohttp.ClientSession
-) -> AsyncIterator[None]:
-    _open.add(session)
-    try:
-        yield
-    finally:
-        known = loop()
-        if known is not None:
-            known.forget()
-        _open.discard(session)
-        await session.close()
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.session.close()
 
 
 class _Connector(aiohttp.TCPConnector):

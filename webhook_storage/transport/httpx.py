@@ -9,7 +9,6 @@ import ssl
 import urllib.request
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
-from weakref import WeakKeyDictionary
 
 import httpx
 
@@ -30,11 +29,12 @@ from webhook_storage.transport.httpx_messages import (
     translate,
     wants_proxy_login,
 )
+from webhook_storage.transport.loops import Loops
 from webhook_storage.transport.pools import MOST_POOLS, Pool, Pools
 from webhook_storage.transport.tls import equip, label
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from webhook_storage.network import Address
     from webhook_storage.transport.guard import Resolve
@@ -88,9 +88,7 @@ class HttpxTransport(Transport):
         self._environment: Mapping[str, str] | None = None
         self._contexts: dict[tuple[Given, Given], ssl.SSLContext] = {}
         self._pools = Pools[httpx.HTTPTransport]()
-        self._async_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopPools] = (
-            WeakKeyDictionary()
-        )
+        self._loops = Loops(Pools[httpx.AsyncHTTPTransport], _close_all)
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep the configuration; connections stay in their process."""
@@ -123,7 +121,7 @@ class HttpxTransport(Transport):
         """Do the same without blocking the event loop."""
         if self._pid != os.getpid():
             self._start()
-        pools = await self._pools_of_loop()
+        pools = await self._loops.of_running()
         pool = self._take(request, pools, httpx.AsyncHTTPTransport)
         try:
             for unused in pools.surplus():
@@ -168,14 +166,6 @@ class HttpxTransport(Transport):
         """Return the connections that fit the request, to be given back."""
         route = self._route(request)
         return pools.take(route, lambda: make(**self._options(route, request)))
-
-    async def _pools_of_loop(self) -> Pools[httpx.AsyncHTTPTransport]:
-        loop = asyncio.get_running_loop()
-        entry = self._async_pools.get(loop)
-        if entry is None:
-            entry = self._async_pools[loop] = _LoopPools()
-            await entry.close_with_loop()
-        return entry.pools
 
     def _options(self, route: _Route, request: WireRequest) -> dict[str, Any]:
         verify = request.verify
@@ -249,29 +239,9 @@ class _Route(NamedTuple):
         return "<_Route>"
 
 
-class _LoopPools:
-    """The pools of one event loop, which are closed when it ends."""
-
-    def __init__(self) -> None:
-        self.pools = Pools[httpx.AsyncHTTPTransport]()
-
-    async def close_with_loop(self) -> None:
-        """Have the connections closed when the loop ends.
-
-        ``asyncio.run`` closes the asynchronous generators that are still open, and that is the only
-        thing that it does for a library before it closes the loop.
-        """
-        self._closer = self._close_at_end()
-        await anext(self._closer)
-
-    async def _close_at_end(self) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            # What the loop calls at its end refers to the loop, which would so be kept for ever.
-            del self._closer
-            for transport in self.pools.clear():
-                await transport.aclose()
+async def _close_all(pools: Pools[httpx.AsyncHTTPTransport]) -> None:
+    for transport in pools.clear():
+        await transport.aclose()
 
 
 def _answer_of_proxy(error: Exception) -> httpx.Response:

@@ -376,9 +376,12 @@ class Work:
 
     Attributes:
         action: What to do; the exchange is sent what it returns.
+        identity: Whose credentials it takes where the definition names none: those of this machine,
+            of who is logged in here. A policy knows them as ``auth:IDENTITY``.
     """
 
     action: Callable[[], Any]
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ class Policy:
     Args:
         allow: What placeholders may name, as it stands in the braces, without options. A pattern
             without ``#`` allows all fields, one without a colon is of bare names. None allows all.
+            What libraries find for an `auth` that names no secret is ``auth:google``,
+            ``auth:entra`` and ``auth:aws``.
         hosts: Where a secret may go: a pattern of names, and the hosts, as patterns too, with a
             port or without. The first pattern that fits a name decides. No host keeps the secret
             at home, and so does a name that no pattern fits; ``"*": ["*"]`` at the end lets the
@@ -82,6 +84,20 @@ which may go to *.dropboxapi.com only, by the rule for "DROPBOX_*"
             if not hash_sign or (reference.field is not None and _fits(reference.field, field)):
                 return None
         return Forbidden(f"the allow list of this process names {_listed(self.allow)} only")
+
+    def permit(self, identity: Reference) -> None:
+        """Refuse to take credentials of this process that no definition may name.
+
+        Raises:
+            SecretForbiddenError: They are not allowed.
+        """
+        if forbidden := self.forbids(identity):
+            raise SecretForbiddenError(
+                f'the credentials of this process, "{identity}", may not be taken: '
+                f"{forbidden.detail}",
+                names=(str(identity),),
+                hint="add them to the list in the configuration, or name a secret in 'auth'",
+            )
 
     def check(self, references: Iterable[Reference], url: str, what: str) -> None:
         """Refuse to let secrets go where they must not.

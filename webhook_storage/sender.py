@@ -284,6 +284,8 @@ class Sender:
             case Wanted():
                 return (yield from self._fetch_secrets(wish, course))
             case Work():
+                if wish.identity:
+                    self._take(Reference(wish.identity, scheme="auth"), course)
                 return (yield Working(wish.action))
             case Pause():
                 return (yield Waiting(course.at_most(wish.seconds)))
@@ -301,6 +303,11 @@ class Sender:
         course.taken |= values.found
         course.knows(values.found.values())
         return values.fill(wanted.templates)
+
+    def _take(self, identity: Reference, course: Course) -> None:
+        """Take note of credentials that a library finds; we never see their value."""
+        self.resolution.policy.permit(identity)
+        course.wanted[identity] = course.taken[identity] = SecretValue("")
 
     def _rehearse(self, exchange: Exchange[Any]) -> Steps[Preview]:
         """Render the first request twice: with values, to see that it can be, and with marks."""

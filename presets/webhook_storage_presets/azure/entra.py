@@ -72,7 +72,7 @@ class Entra(AuthModel):
 
     def log_in(self, request: Request, challenge: str) -> Exchange[Access]:  # noqa: ARG002
         """Get a token."""
-        access: Access = yield Work(partial(_log_in, self))
+        access: Access = yield Work(partial(_log_in, self), identity="entra")
         return access
 
     def sign(self, wire: WireRequest, access: Access) -> WireRequest:

@@ -75,7 +75,8 @@ class Google(AuthModel):
         if self.credentials is not None:
             secrets: dict[str, SecretValue] = yield Wanted({"key": self.credentials})
             key = secrets["key"]
-        access: Access = yield Work(partial(_logged_in, key, self.scope.split(), self.verify))
+        log_in = partial(_logged_in, key, self.scope.split(), self.verify)
+        access: Access = yield Work(log_in, identity="google" if key is None else "")
         return access
 
     def sign(self, wire: WireRequest, access: Access) -> WireRequest:

@@ -91,7 +91,7 @@ class AwsSigV4(AuthModel):
     def log_in(self, request: Request, challenge: str) -> Exchange[Access]:  # noqa: ARG002
         """Get the credentials."""
         if self.access_key_id is None or self.secret_access_key is None:
-            found: Access = yield Work(partial(_from_chain, self.aws_profile))
+            found: Access = yield Work(partial(_from_chain, self.aws_profile), identity="aws")
             return found
         wanted = {"id": self.access_key_id, "key": self.secret_access_key}
         if self.session_token:

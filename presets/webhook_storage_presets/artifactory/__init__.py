@@ -54,8 +54,8 @@ from webhook_storage_presets.artifactory.names import (
     in_matrix,
     problem_of,
 )
-from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
-from webhook_storage_presets.keys import Listed, check_key, facts_of, in_url, key_of
+from webhook_storage_presets.fields import AllowHttp, Key, Timeout, Verify
+from webhook_storage_presets.keys import Listed, facts_of, in_url, key_of
 from webhook_storage_presets.urls import check_base_url
 
 __all__ = ["Artifactory"]
@@ -89,11 +89,7 @@ class Artifactory(Storage):
 
     url: str = Field(description="URL of Artifactory, mostly with /artifactory at its end.")
     repository: str = Field(description="Key of the repository, a local one.")
-    key: str | None = Field(
-        None,
-        description="Template of the file's path, for example flows/${flow.slug}/${build.time}; "
-        "by default that for a flow, and ${artifact.key} for an artifact.",
-    )
+    key: Key = None
     properties: dict[str, str] = Field(
         default_factory=dict,
         description="Properties that a file gets when it is stored; their values are templates.",
@@ -132,7 +128,7 @@ class Artifactory(Storage):
     @field_validator("key")
     @classmethod
     def _check_key(cls, text: str | None) -> str | None:
-        if check_key(text) is None or text is None:
+        if text is None:
             return None
         problem = problem_of(text, {})
         if problem is not None:

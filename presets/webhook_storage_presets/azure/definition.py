@@ -17,8 +17,7 @@ from webhook_storage_presets.azure.connection import ACCOUNT, ENDPOINT, SUFFIX
 from webhook_storage_presets.azure.entra import Entra
 from webhook_storage_presets.azure.sas import AzureSas
 from webhook_storage_presets.azure.signing import AzureSharedKey
-from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
-from webhook_storage_presets.keys import check_key
+from webhook_storage_presets.fields import AllowHttp, Key, Timeout, Verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,11 +33,7 @@ class Definition(Storage):
     """The fields of `Azure`, and what of them goes together."""
 
     container: str = Field(description="Name of the container.")
-    key: str | None = Field(
-        None,
-        description="Template of the blob's name, for example flows/${flow.slug}/${build.time}; "
-        "by default that for a flow, and ${artifact.key} for an artifact.",
-    )
+    key: Key = None
     account: str | None = Field(
         None, description="Name of the storage account; by default that of the connection string."
     )
@@ -102,7 +97,7 @@ class Definition(Storage):
     def _check_key(cls, text: str | None) -> str | None:
         if text is not None and "\\" in text:
             raise ValueError("it has a backslash, which Azure takes for a slash")
-        return check_key(text)
+        return text
 
     @field_validator("endpoint")
     @classmethod

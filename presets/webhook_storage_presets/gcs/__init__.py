@@ -35,7 +35,7 @@ from webhook_storage.storage import Names, Storage
 from webhook_storage.template import escape, parse
 from webhook_storage.upload import in_parts
 from webhook_storage.webhook import Webhook
-from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
+from webhook_storage_presets.fields import AllowHttp, Key, Timeout, Verify
 from webhook_storage_presets.gcs.answers import (
     WANTED,
     Stored,
@@ -51,7 +51,7 @@ from webhook_storage_presets.gcs.auth import Google
 from webhook_storage_presets.gcs.hashes import hashes_of
 from webhook_storage_presets.gcs.listing import page_of
 from webhook_storage_presets.gcs.resumable import CHUNK, GcsUpload
-from webhook_storage_presets.keys import Listed, check_key, facts_of, in_segment, key_of
+from webhook_storage_presets.keys import Listed, facts_of, in_segment, key_of
 from webhook_storage_presets.paging import Page, all_keys
 from webhook_storage_presets.urls import check_base_url
 
@@ -87,12 +87,7 @@ class GCS(Storage):
     """
 
     bucket: str = Field(description="Name of the bucket.")
-    key: str | None = Field(
-        None,
-        description="Template of the object's name, for example "
-        "flows/${flow.slug}/${build.time}; by default that for a flow, and ${artifact.key} for an "
-        "artifact.",
-    )
+    key: Key = None
     credentials: SecretText | None = Field(
         None,
         description="Placeholder of a service account's key, the whole JSON; none for Application "
@@ -130,11 +125,6 @@ class GCS(Storage):
         if not _BUCKET.fullmatch(text):
             raise ValueError("it is no name of a bucket: lower-case letters, digits, '.', '-', '_'")
         return text
-
-    @field_validator("key")
-    @classmethod
-    def _check_key(cls, text: str | None) -> str | None:
-        return check_key(text)
 
     @field_validator("endpoint")
     @classmethod

@@ -11,8 +11,7 @@ from webhook_storage.checksum import ChecksumHeader
 from webhook_storage.contracts import DEFAULT_TIMEOUT
 from webhook_storage.storage import Names, Storage
 from webhook_storage.template import parse
-from webhook_storage_presets.fields import AllowHttp, Timeout
-from webhook_storage_presets.keys import check_key
+from webhook_storage_presets.fields import AllowHttp, Key, Timeout
 from webhook_storage_presets.urls import check_base_url
 
 
@@ -22,11 +21,7 @@ class FileServer(Storage):
     url: str | None = Field(
         None, description="URL below which the files are; the key is put behind it."
     )
-    key: str | None = Field(
-        None,
-        description="Template of what follows, for example flows/${flow.slug}/${build.time}; by "
-        "default the slug and the time for a flow, and ${artifact.key} for an artifact.",
-    )
+    key: Key = None
     upload_url: str | None = Field(
         None, description="Whole URL to store at, for example ${UPLOAD_URL}; no key is put behind."
     )
@@ -106,7 +101,7 @@ class FileServer(Storage):
     def _check_key(cls, text: str | None) -> str | None:
         if text is not None and (text.startswith("/") or "//" in text):
             raise ValueError("it has an empty name, which a file server leaves out")
-        return check_key(text)
+        return text
 
     @field_validator("url")
     @classmethod

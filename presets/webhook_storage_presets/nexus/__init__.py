@@ -35,11 +35,10 @@ from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.storage import Names, Storage
 from webhook_storage.template import escape
 from webhook_storage.webhook import Webhook
-from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
+from webhook_storage_presets.fields import AllowHttp, Key, Timeout, Verify
 from webhook_storage_presets.keys import (
     Listed,
     check_facts,
-    check_key,
     facts_of,
     filled,
     in_url,
@@ -84,11 +83,7 @@ class Nexus(Storage):
 
     url: str = Field(description="URL of Nexus, with its context path if it has one.")
     repository: str = Field(description="Name of the repository, a hosted one of the raw kind.")
-    key: str | None = Field(
-        None,
-        description="Template of the file's path, for example flows/${flow.slug}/${build.time}; "
-        "by default that for a flow, and ${artifact.key} for an artifact.",
-    )
+    key: Key = None
     auth: AnyAuth | None = Field(
         Basic(username="${NEXUS_USERNAME}", password="${NEXUS_PASSWORD}"),  # noqa: S106 - as above
         description="Who sends it: user and password, or the two halves of a user token, as basic, "
@@ -114,7 +109,7 @@ class Nexus(Storage):
     @field_validator("key")
     @classmethod
     def _check_key(cls, text: str | None) -> str | None:
-        problem = None if text is None else _problem(check_key(text) or "", {})
+        problem = None if text is None else _problem(text, {})
         if problem is not None:
             message = f"it {problem}"
             raise ValueError(message)

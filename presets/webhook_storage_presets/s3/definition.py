@@ -11,8 +11,7 @@ from webhook_storage.auth import SecretText
 from webhook_storage.contracts import DEFAULT_TIMEOUT
 from webhook_storage.storage import Storage
 from webhook_storage.template import escape
-from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
-from webhook_storage_presets.keys import check_key
+from webhook_storage_presets.fields import AllowHttp, Key, Timeout, Verify
 from webhook_storage_presets.s3.api import Api
 from webhook_storage_presets.s3.multipart import SMALLEST_PART
 from webhook_storage_presets.s3.profiles import GIBI, PROFILES, Name, Profile
@@ -34,11 +33,7 @@ class Definition(Storage):
     """The fields of `S3`."""
 
     bucket: str = Field(description="Name of the bucket.")
-    key: str | None = Field(
-        None,
-        description="Template of the object's key, for example flows/${flow.slug}/${build.time}; "
-        "by default that for a flow, and ${artifact.key} for an artifact.",
-    )
+    key: Key = None
     region: str | None = Field(
         None, description="Region of the bucket; by default that which the profile names."
     )
@@ -112,11 +107,6 @@ class Definition(Storage):
         if text is not None and not _REGION.fullmatch(text):
             raise ValueError("it is no region, for example eu-west-1")
         return text
-
-    @field_validator("key")
-    @classmethod
-    def _check_key(cls, text: str | None) -> str | None:
-        return check_key(text)
 
     @field_validator("endpoint")
     @classmethod

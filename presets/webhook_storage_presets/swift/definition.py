@@ -12,8 +12,7 @@ from webhook_storage.auth import AnyAuth
 from webhook_storage.contracts import DEFAULT_TIMEOUT
 from webhook_storage.storage import Names, Storage
 from webhook_storage.template import parse
-from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
-from webhook_storage_presets.keys import check_key
+from webhook_storage_presets.fields import AllowHttp, Key, Timeout, Verify
 from webhook_storage_presets.swift import slo
 
 MEBI = 1024**2
@@ -28,11 +27,7 @@ class Definition(Storage):
     """The fields of `Swift`, and what of them goes together."""
 
     container: str = Field(description="Name of the container.")
-    key: str | None = Field(
-        None,
-        description="Template of the object's name, for example flows/${flow.slug}/${build.time}; "
-        "by default that for a flow, and ${artifact.key} for an artifact.",
-    )
+    key: Key = None
     auth: AnyAuth | None = Field(
         None,
         description="Who sends the requests: keystone, swift_temp_auth, hmac_url for TempURLs, or "
@@ -78,11 +73,6 @@ class Definition(Storage):
         if not text.isprintable():
             raise ValueError("it has a control character")
         return text
-
-    @field_validator("key")
-    @classmethod
-    def _check_key(cls, text: str | None) -> str | None:
-        return check_key(text)
 
     @field_validator("storage_url")
     @classmethod

@@ -33,8 +33,8 @@ from webhook_storage.receipt import Receipt, Stat
 from webhook_storage.storage import Names, Storage, cannot_hold
 from webhook_storage.template import escape, parse
 from webhook_storage.webhook import Webhook
-from webhook_storage_presets.fields import AllowHttp, Timeout, Verify
-from webhook_storage_presets.keys import Listed, check_key, facts_of, in_url, key_of
+from webhook_storage_presets.fields import AllowHttp, Key, Timeout, Verify
+from webhook_storage_presets.keys import Listed, facts_of, in_url, key_of
 from webhook_storage_presets.webdav.answers import REDIRECTS, not_deleted, refusal
 from webhook_storage_presets.webdav.api import Api
 from webhook_storage_presets.webdav.properties import KINDS, asked_for, children
@@ -57,12 +57,7 @@ _FOLDERS = 100_000
 class Dav(Storage):
     """Stores below one folder of a WebDAV server, each artifact in a file."""
 
-    key: str | None = Field(
-        None,
-        description="Template of the file's path below the folder, for example "
-        "flows/${flow.slug}/${build.time}; by default that for a flow, and ${artifact.key} for an "
-        "artifact.",
-    )
+    key: Key = None
     timeout: Timeout = DEFAULT_TIMEOUT
     verify: Verify = True
     cert: str | tuple[str, str] | None = Field(
@@ -78,10 +73,9 @@ class Dav(Storage):
     @field_validator("key")
     @classmethod
     def _check_key(cls, text: str | None) -> str | None:
-        checked = check_key(text)
-        if checked is not None and (checked.startswith("/") or _has_empty_segment(checked)):
+        if text is not None and (text.startswith("/") or _has_empty_segment(text)):
             raise ValueError("it has an empty segment, which WebDAV servers leave out")
-        return checked
+        return text
 
     @model_validator(mode="after")
     def _check_request(self) -> Self:

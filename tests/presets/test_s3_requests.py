@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +29,7 @@ from webhook_storage_resolvers.mapping import MappingResolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 MEBI = 1024**2
 SECRETS = {"ID": "AKID-of-this-test", "KEY": "key-of-this-test", "TOKEN": "token-of-this-test"}
@@ -366,6 +368,164 @@ class TestParts:
     def test_what_is_larger_than_any_object(self) -> None:
         """It is refused before it is read."""
         assert s3(profile="r2", endpoint="https://r2.test")._profile.largest < 5 * 1024**4
+
+
+class Uploads:
+    """What S3 answers to an upload in parts, where it forgets one that has ended.
+
+    Attributes:
+        page: Most parts in a list.
+        tags: The ETag of each part that was sent.
+        there: The ETag of the object, empty without one.
+        lose: Answers instead of the last request, once.
+    """
+
+    def __init__(self) -> None:
+        self.page = 1
+        self.tags: dict[int, str] = {}
+        self.there = ""
+        self.lose: Answer | None = None
+        self.broken: Answer | None = None
+
+    def __call__(self, request: SentRequest) -> Answer:
+        """Answer one request."""
+        query = request.query
+        if "uploads" in query:
+            return 200, {}, b"<R><UploadId>u-1</UploadId></R>"
+        if request.method == "HEAD":
+            return (200, {"ETag": self.there}, b"") if self.there else (404, {}, b"")
+        if "partNumber" in query:
+            return self._part(int(query["partNumber"]), request.body)
+        if request.method == "GET":
+            return self._list(int(query["part-number-marker"]))
+        if request.method == "DELETE" or not self.lose:
+            return 204 if request.method == "DELETE" else 200, {}, b"<R><ETag>e-2</ETag></R>"
+        lost, self.lose = self.lose, error("NoSuchUpload", 404)
+        return lost
+
+    def _part(self, number: int, body: bytes) -> Answer:
+        if self.broken and number == 3:
+            return self.broken
+        tag = self.tags[number] = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        return 200, {"ETag": f'"{tag}"'}, b""
+
+    def _list(self, marker: int) -> Answer:
+        """Return a page of parts, with one that nobody can have sent."""
+        page = sorted(number for number in self.tags if number > marker)[: self.page]
+        parts = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{self.tags[number]}&quot;</ETag>"
+            "</Part>"
+            for number in page
+        )
+        more = str(bool(page) and page[-1] < max(self.tags)).lower()
+        text = (
+            f"<R><IsTruncated>{more}</IsTruncated><Part><PartNumber>x</PartNumber></Part>{parts}"
+            f"<NextPartNumberMarker>{page[-1] if page else ''}</NextPartNumberMarker></R>"
+        )
+        return 200, {}, text.encode()
+
+    def whole(self) -> str:
+        """Return the ETag of an object of these parts."""
+        joined = bytes.fromhex("".join(tag for _, tag in sorted(self.tags.items())))
+        digest = hashlib.md5(joined, usedforsecurity=False).hexdigest()
+        return f'"{digest}-{len(self.tags)}"'
+
+
+class TestInterrupted:
+    """Uploads whose answers are lost, and that go on in another process."""
+
+    @pytest.fixture
+    def service(self) -> Uploads:
+        """A service without an object."""
+        return Uploads()
+
+    def storage(self, **fields: Any) -> S3:
+        """Return a storage that sends one part after the other."""
+        return s3(multipart_above=0, part_size=5 * MEBI, parallel=1, **fields)
+
+    @pytest.mark.parametrize("there", ["this", "other", "nothing", "encrypted"])
+    def test_the_last_answer_was_lost(self, service: Uploads, there: str) -> None:
+        """The object that is there now is this one by its ETag, or nobody knows."""
+        data = bytes(5 * MEBI) + b"end"
+
+        def answer(request: SentRequest) -> Answer:
+            reply = service(request)
+            if there == "encrypted" and "partNumber" in request.query:
+                reply = (200, {"ETag": f'"no-md5-{request.query["partNumber"]}"'}, b"")
+            if request.method == "POST" and service.tags:
+                kept = {"this": service.whole(), "nothing": ""}
+                service.there = kept.get(there, '"of-somebody-else-2"')
+            return reply
+
+        service.lose = error("InternalError", 500)
+        sender, transport = sending(answer, attempts=2)
+        with sender:
+            if there == "this":
+                receipt = self.storage().put(data, "a")
+                assert service.whole() == receipt.version
+            else:
+                assert isinstance(caught(lambda: self.storage().put(data, "a")), ResponseError)
+        assert "HEAD" in [request.method for request in transport.requests]
+
+    def test_parts_are_listed_by_pages(self, service: Uploads, tmp_path: Path) -> None:
+        """Those that are there are not sent again."""
+        source, checkpoint = tmp_path / "source", tmp_path / "checkpoint"
+        source.write_bytes(bytes(11 * MEBI))
+        service.broken = error("InternalError", 500)
+        sender, transport = sending(service)
+        with sender:
+            failure = caught(lambda: self.storage().put(source, "a", resume=checkpoint))
+            service.broken = None
+            before = len(transport.requests)
+            self.storage().put(source, "a", resume=checkpoint)
+        assert isinstance(failure, ServerError)
+        later = [each.method for each in transport.requests[before:]]
+        assert ["GET", "GET", "PUT", "POST"] == later
+
+    @pytest.mark.parametrize(
+        ("listed", "requests"),
+        [
+            (error("NoSuchUpload", 404), ["GET", "POST", "PUT", "PUT", "PUT", "POST"]),
+            ((200, {}, b"<html>"), ["GET"]),
+        ],
+        ids=["forgotten", "none"],
+    )
+    def test_a_list_that_is_none(
+        self, service: Uploads, tmp_path: Path, listed: Answer, requests: list[str]
+    ) -> None:
+        """An upload that the service knows no more begins anew; a strange answer is told."""
+        source, checkpoint = tmp_path / "source", tmp_path / "checkpoint"
+        source.write_bytes(bytes(11 * MEBI))
+        service.broken = error("InternalError", 500)
+        sender, transport = sending(
+            lambda request: listed if "part-number-marker" in request.query else service(request)
+        )
+        with sender:
+            caught(lambda: self.storage().put(source, "a", resume=checkpoint))
+            service.broken = None
+            before = len(transport.requests)
+            if len(requests) > 1:
+                self.storage().put(source, "a", resume=checkpoint)
+            else:
+                failure = caught(lambda: self.storage().put(source, "a", resume=checkpoint))
+                assert isinstance(failure, UnexpectedAnswerError)
+        assert requests == [each.method for each in transport.requests[before:]]
+
+    @pytest.mark.parametrize(
+        ("part", "words"), [("begin", "without an UploadId"), ("send", "without an ETag")]
+    )
+    def test_answers_that_are_none(self, service: Uploads, part: str, words: str) -> None:
+        """A proxy's page is not taken for an upload."""
+        page: Answer = (200, {}, b"welcome")
+
+        def answer(request: SentRequest) -> Answer:
+            strange = "uploads" if part == "begin" else "partNumber"
+            return page if strange in request.query else service(request)
+
+        sender, transport = sending(answer)
+        with sender, pytest.raises(UnexpectedAnswerError, match=words):
+            self.storage().put(bytes(6 * MEBI), "a")
+        assert ("DELETE" in [each.method for each in transport.requests]) is (part == "send")
 
 
 class TestLists:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,7 @@ from webhook_storage import sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytest_plugins = ["tests.fleet.fixtures", "tests.docs.fixtures"]
 
@@ -32,25 +35,30 @@ FOREIGN_NAMES = {
 HOMES = ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 
 
-def _enter_clean_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def _enter_clean_environment(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     for name in list(os.environ):
         if name.upper() in FOREIGN_NAMES or name.startswith(FOREIGN_PREFIXES):
             monkeypatch.delenv(name)
-    home = tmp_path_factory.mktemp("home")
+    home, current = folder / "home", folder / "cwd"
+    home.mkdir(parents=True)
     for name in HOMES:
         monkeypatch.setenv(name, str(home))
     # An empty directory: no .env is found, and nothing is written into the checkout.
-    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
+    current.mkdir()
+    monkeypatch.chdir(current)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Name new folders; to have pytest number them takes as long as there are many already."""
+    root = tmp_path_factory.mktemp("clean")
+    return (root / str(number) for number in count())
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, folders: Iterator[Path]) -> None:
     """Run each test without the machine's proxies, credentials, home and directory."""
-    _enter_clean_environment(monkeypatch, tmp_path_factory)
+    _enter_clean_environment(monkeypatch, next(folders))
 
 
 @pytest.fixture(autouse=True)
@@ -64,10 +72,10 @@ def no_sender_of_an_earlier_test() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def document_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def document_environment(folders: Iterator[Path]) -> Iterator[None]:
     """Run the examples of one document in one clean environment, as a reader does."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        _enter_clean_environment(monkeypatch, tmp_path_factory)
+        _enter_clean_environment(monkeypatch, next(folders))
         yield
 
 
@@ -79,6 +87,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return (str(item.path), item.example.line) if isinstance(item, SybilItem) else ("", 0)
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is there before the first test out of each search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 documents = Sybil(

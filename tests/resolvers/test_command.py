@@ -860,10 +860,27 @@ sys.stdin.read()
 """
 
 
-def test_no_program_outlives_this_process(tmp_path: Path, witness: Witness) -> None:
+STARTS = f"""
+import atexit, subprocess, threading
+
+leaving = threading.Event()
+
+class Slow(subprocess.Popen):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        leaving.wait(10)
+
+subprocess.Popen = Slow
+{LEAVES}
+atexit.register(leaving.set)
+"""
+
+
+@pytest.mark.parametrize("script", [LEAVES, STARTS], ids=["runs", "is being started"])
+def test_no_program_outlives_this_process(tmp_path: Path, witness: Witness, script: str) -> None:
     """A process that ends while a thread of its waits for a program takes it along."""
     program = write_program(tmp_path / "safe", HANGS.format(witness=witness.path))
-    process = subprocess.Popen([sys.executable, "-c", LEAVES, program], stdin=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", script, program], stdin=subprocess.PIPE)
     with process:
         witness.pids(2)
         process.communicate()

@@ -90,12 +90,13 @@ class _Groups:
         self, command: Sequence[str], environment: Mapping[str, str], text: str | None
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Run a program, and end its group in any case."""
-        with _start(command, environment, text) as process:
+        with self._lock:  # the end of this process waits until it is known what has started
+            process = _start(command, environment, text)
+            self._leaders.add(process.pid)
+            if self._over:
+                _kill(process.pid)
+        with process:
             try:
-                with self._lock:
-                    self._leaders.add(process.pid)
-                    if self._over:
-                        _kill(process.pid)
                 yield process
             finally:
                 with self._lock:

@@ -158,7 +158,7 @@ async def test_forgotten_transport(
             gc.collect()
             for _ in range(10):
                 await asyncio.sleep(0)
-            assert set() == _open
+            assert {} == _open
         gc.collect()
         assert [] == [str(each.message) for each in warned]
 

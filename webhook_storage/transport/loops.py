@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_open: set[Any] = set()
-"""What is not closed yet. Python would else take it apart in any order once it is forgotten, and
-warn of each connection that it finds open."""
+_open: dict[int, Any] = {}
+"""What is not closed yet, by its id. Python would else take it apart in any order once it is
+forgotten, and warn of each connection that it finds open."""
 
 
 class Loops(Generic[T]):
@@ -56,7 +56,7 @@ class Loops(Generic[T]):
         if entry is not None:
             return entry[0]
         for over in [each for each in [*self._kept] if each.is_closed()]:
-            _open.discard(self._kept.pop(over)[0])  # it ended without closing anything
+            _open.pop(id(self._kept.pop(over)[0]), None)  # it ended without closing anything
         kept = self._make()
         closer = _close_at_end(weakref.ref(self), kept, self._close)
         self._kept[loop] = kept, closer
@@ -73,12 +73,12 @@ async def _close_at_end(
     thing that it does for a library before it closes the loop. One that nobody holds any more is
     closed by its loop as well.
     """
-    _open.add(kept)
+    _open[id(kept)] = kept
     try:
         yield
     finally:
         known = loops()
         if known is not None:
             known._kept.pop(asyncio.get_running_loop(), None)  # noqa: SLF001 - it is its own
-        _open.discard(kept)
+        _open.pop(id(kept), None)
         await close(kept)

@@ -82,6 +82,7 @@ class TcpFault:
         self.asked = self.answered = 0
         self._plan = plan
         self._relays: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
 
@@ -113,6 +114,9 @@ class TcpFault:
             await _cancel(self._relays)
             await asyncio.wait(running)
         server.close()
+        for writer in self._writers:  # one whose data nobody reads would not close
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -122,6 +126,7 @@ class TcpFault:
         self._relays.add(relay)
         relay.add_done_callback(self._relays.discard)
         relay.add_done_callback(lambda _: writer.close())  # also of one that never began
+        self._writers.append(writer)
 
     async def _relay(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mode: Mode
@@ -131,6 +136,7 @@ class TcpFault:
                 self.reached.set()
                 await self._stopped.wait()
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._plan.upstream)
+            self._writers.append(up_writer)
             with contextlib.closing(up_writer):
                 up, down = Way(reader, up_writer, self._ask), Way(up_reader, writer, self._answer)
                 kind = mode.removesuffix("-upload")

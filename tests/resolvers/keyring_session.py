@@ -1,8 +1,9 @@
 """Ask a real Secret Service, in a D-Bus session of its own, and say what came of it.
 
 A program for `test_keyring`, to be started under ``dbus-run-session``. The password is in
-``KEYRING_VALUE``. It writes one JSON object: for each state of the service the outcomes, which
-questions the service was asked that open a window, and which connections were left open.
+``KEYRING_VALUE``. It writes one JSON object to the file ``KEYRING_SAID``, since the service prints
+what it likes: for each state of the service the outcomes, which questions the service was asked
+that open a window, and which connections were left open.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import warnings
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keyring
@@ -145,7 +147,7 @@ def main() -> None:
     for name, (prepare, question) in steps.items():
         prepare()
         said[name] = question()
-    print(json.dumps(said))  # noqa: T201 - the program's result
+    Path(os.environ["KEYRING_SAID"]).write_text(json.dumps(said), "utf-8")
 
 
 if __name__ == "__main__":

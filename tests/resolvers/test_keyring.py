@@ -421,18 +421,21 @@ def session() -> dict[str, Any]:
             f"XDG_{name}": home
             for name in ("CACHE_HOME", "CONFIG_HOME", "DATA_HOME", "RUNTIME_DIR")
         }
+        told = Path(home, "said.json")
+        own = {"HOME": home, "KEYRING_VALUE": value, "KEYRING_SAID": str(told)}
         done = subprocess.run(
             [bus, "--", sys.executable, Path(__file__).with_name("keyring_session.py")],
-            env={**kept, **places, "HOME": home, "KEYRING_VALUE": value, "PYTHONPATH": str(ROOT)},
+            env={**kept, **places, **own, "PYTHONPATH": str(ROOT)},
             cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=50,
             check=False,
         )
-    assert 0 == done.returncode, done.stderr[-2000:]
-    assert [] == find_leaks(done.stdout + done.stderr, value)
-    said: dict[str, Any] = json.loads(done.stdout)
+        assert 0 == done.returncode, done.stderr[-2000:]
+        text = told.read_text("utf-8")
+    assert [] == find_leaks(done.stdout + done.stderr + text, value)
+    said: dict[str, Any] = json.loads(text)
     return said
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.fleet.nginx import Nginx
 
 COUNT = 1000
-KEYS = [f"{'rare' if number > 800 else 'often'}-{number:04}.bin" for number in range(COUNT)]
+KEYS = [f"{'rare' if number > 900 else 'often'}-{number:04}.bin" for number in range(COUNT)]
 MOST = 12
 """Attempts of an item at most, as `put_many` has them by default."""
 

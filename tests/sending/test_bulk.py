@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from webhook_storage.report import Report
 
 ROOT = Path(__file__).parents[2]
-COUNT = 1000
+COUNT = 250
 CONTENTS = {f"k{number}": f"content {number} ".encode() * 60 for number in range(COUNT)}
 modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 
@@ -71,7 +71,7 @@ http {{
   scgi_temp_path {directory}/scgi;
   default_type application/octet-stream;
   keepalive_requests 1000000;
-  limit_req_zone $server_port zone=rate:1m rate=200r/s;
+  limit_req_zone $server_port zone=rate:1m rate=40r/s;
   server {{
     listen 127.0.0.1:{port};
     root {directory}/data;
@@ -89,7 +89,7 @@ http {{
 
 @dataclass(frozen=True)
 class Limited:
-    """An nginx that takes 200 requests a second, and 20 more at once."""
+    """An nginx that takes 40 requests a second, and 20 more at once."""
 
     url: str
     directory: Path
@@ -133,7 +133,7 @@ def limited(directory: Path, status: int, retry_after: str | None) -> Iterator[L
 def test_a_storm_ends(
     tmp_path: Path, status: int, retry_after: str | None, limit: int, mode: Mode
 ) -> None:
-    """A thousand items are all stored, each whole, and few requests are refused on the way."""
+    """Many items are all stored, each whole, and few requests are refused on the way."""
     with (
         required(),
         limited(tmp_path / "nginx", status, retry_after) as server,

@@ -50,7 +50,7 @@ def _enter_clean_environment(monkeypatch: pytest.MonkeyPatch, folder: Path) -> N
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Name new folders; to have pytest number them takes as long as there are many already."""
+    """Name new folders; to have pytest number them takes longer the more there are."""
     root = tmp_path_factory.mktemp("clean")
     return (root / str(number) for number in count())
 

@@ -200,7 +200,7 @@ def test_one_slow_host_does_not_stop_the_others() -> None:
 def test_there_and_back(mode: Mode, tmp_path: Path) -> None:
     """What was stored is what is fetched, by every transport, and a second time nothing moves."""
     items = {f"folder {number % 7}/k{number}": CONTENTS[f"k{number}"] for number in range(100)}
-    with FileService() as service, mode.sending():
+    with FileService() as service, mode.sending(attempts=3):
         receipts = put(mode, service.url, items, limit=8).receipts
         fetched = get(mode, service.url, receipts.values(), tmp_path, limit=8)
         sent = len(service.requests)
@@ -218,14 +218,15 @@ def test_a_wrong_token_ends_it(mode: Mode) -> None:
     items = {f"k{number}": b"x" for number in range(100)}
     headers = {"Authorization": "Bearer ${TOKEN}"}
     for token in ("wrong", "right"):
-        with FileService(token="right") as service, mode.sending({"TOKEN": token}):
+        # httpcore may close a connection that another thread has just taken.
+        with FileService(token="right") as service, mode.sending({"TOKEN": token}, attempts=3):
             storage = plain(service.url, headers=headers)
             if mode.is_async:
                 report = asyncio.run(aput_many(storage, items, limit=4))
             else:
                 report = put_many(storage, items, limit=4)
         if token == "right":
-            assert {"stored": 100} == report.counts
+            assert {"stored": 100} == report.counts, report.failures
             continue
         assert {"failed", "not begun"} == report.counts.keys()
         assert {"AuthenticationError"} == {item.kind for item in report.failures}

@@ -55,13 +55,19 @@ class Loops(Generic[T]):
         entry = self._kept.get(loop)
         if entry is not None:
             return entry[0]
-        for over in [each for each in [*self._kept] if each.is_closed()]:
-            _open.pop(id(self._kept.pop(over)[0]), None)  # it ended without closing anything
+        self._forget_closed()
         kept = self._make()
         closer = _close_at_end(weakref.ref(self), kept, self._close)
         self._kept[loop] = kept, closer
         await anext(closer)
         return kept
+
+    def _forget_closed(self) -> None:
+        """Let go of loops that ended without closing anything; another thread may do so as well."""
+        for over in [loop for loop in [*self._kept] if loop.is_closed()]:
+            entry = self._kept.pop(over, None)
+            if entry is not None:
+                _open.pop(id(entry[0]), None)
 
 
 async def _close_at_end(

@@ -378,6 +378,7 @@ class Uploads:
         tags: The ETag of each part that was sent.
         there: The ETag of the object, empty without one.
         lose: Answers instead of the last request, once.
+        broken: Answers the third part, as long as it is given.
     """
 
     def __init__(self) -> None:
